@@ -1,0 +1,134 @@
+/**
+ * Access tokens: what a client presents to a resource server, such as a broker.
+ *
+ * Units   NumericDate; lifetimes in seconds.
+ * Errors  `JwtError`; reason `audience` means a good token for somebody else.
+ * Source  RFC 9068 2-4, RFC 8725; STANDARDS 3.1 and 3.10.
+ *
+ * @module
+ */
+import { type FormatError, JwtError } from './errors.js';
+import { type ClientId, type Issuer, parseClientId, type ResourceId } from './ids.js';
+import type { JsonObject } from './json.js';
+import {
+  instantClaim,
+  jtiClaim,
+  notBeforeClaim,
+  readJwt,
+  signJwt,
+  verifySignature,
+} from './jwt.js';
+import type { PublicKey } from './keys.js';
+import { parseScope, type ScopeSet } from './scope.js';
+import type { Signer } from './signer.js';
+import type { NumericDate } from './time.js';
+
+const TYPE = 'at+jwt';
+
+/** Bounds and default of a token's lifetime. */
+export const TOKEN_MIN_LIFETIME_SECONDS = 60;
+export const TOKEN_MAX_LIFETIME_SECONDS = 86_400;
+export const TOKEN_DEFAULT_LIFETIME_SECONDS = 900;
+/** How far ahead the issuer's clock may be. `exp` has no tolerance: at `exp` the token is expired. */
+export const TOKEN_CLOCK_TOLERANCE_SECONDS = 60;
+
+export interface AccessTokenClaims {
+  readonly issuer: Issuer;
+  readonly clientId: ClientId;
+  readonly audience: ResourceId;
+  readonly issuedAt: NumericDate;
+  readonly expiresAt: NumericDate;
+  readonly jti: string;
+  /** Scope string as granted; may be empty. */
+  readonly scope: string;
+}
+
+export async function signAccessToken(signer: Signer, token: AccessTokenClaims): Promise<string> {
+  const lifetime = token.expiresAt - token.issuedAt;
+  if (!(lifetime >= 1 && lifetime <= TOKEN_MAX_LIFETIME_SECONDS)) {
+    throw new RangeError(`the lifetime must be 1 to ${TOKEN_MAX_LIFETIME_SECONDS} s`);
+  }
+  return signJwt(signer, TYPE, {
+    iss: token.issuer,
+    sub: token.clientId,
+    client_id: token.clientId,
+    aud: token.audience,
+    iat: token.issuedAt,
+    exp: token.expiresAt,
+    jti: token.jti,
+    scope: token.scope,
+  });
+}
+
+export interface VerifiedAccessToken {
+  readonly clientId: ClientId;
+  readonly jti: string;
+  readonly kid: string | undefined;
+  readonly issuedAt: NumericDate;
+  readonly expiresAt: NumericDate;
+  /** Parsed; a scope that cannot be read makes the token invalid rather than weaker. */
+  readonly scope: ScopeSet;
+}
+
+export interface AccessTokenVerification {
+  readonly issuer: Issuer;
+  /** Own identifier; `aud` must be or contain it. */
+  readonly audience: ResourceId;
+  readonly now: NumericDate;
+  /** The issuer's key with that id, or `undefined`. May reject with `UnavailableError`. */
+  readonly findKey: (
+    kid: string | undefined,
+  ) => PublicKey | undefined | Promise<PublicKey | undefined>;
+}
+
+function readClientId(claims: JsonObject): ClientId {
+  try {
+    return parseClientId(claims.client_id);
+  } catch (error) {
+    throw new JwtError('claim', (error as FormatError).message, { claim: 'client_id' });
+  }
+}
+
+function readScope(claims: JsonObject): ScopeSet {
+  try {
+    return parseScope(claims.scope ?? '');
+  } catch (error) {
+    throw new JwtError('scope', (error as FormatError).message, { claim: 'scope' });
+  }
+}
+
+function hasAudience(aud: unknown, audience: ResourceId): boolean {
+  if (!Array.isArray(aud)) return aud === audience;
+  return aud.every((value) => typeof value === 'string') && aud.includes(audience);
+}
+
+/** Verifies a token as RFC 9068 4 says, and everything that a JWT library leaves to its caller. */
+export async function verifyAccessToken(
+  text: unknown,
+  { issuer, audience, now, findKey }: AccessTokenVerification,
+): Promise<VerifiedAccessToken> {
+  const jwt = readJwt(text, [TYPE, `application/${TYPE}`]);
+  const { claims, kid } = jwt;
+  // Before the key is looked up: a stranger's token must not make us fetch our issuer's keys.
+  if (claims.iss !== issuer)
+    throw new JwtError('issuer', 'iss is another issuer', { claim: 'iss' });
+  await verifySignature(jwt, await findKey(kid));
+  const clientId = readClientId(claims);
+  if (claims.sub !== clientId) {
+    throw new JwtError('claim', 'sub is not the client itself (RFC 9068 2.2)', { claim: 'sub' });
+  }
+  const jti = jtiClaim(claims);
+  const issuedAt = instantClaim(claims, 'iat');
+  const expiresAt = instantClaim(claims, 'exp');
+  if (expiresAt <= issuedAt || expiresAt - issuedAt > TOKEN_MAX_LIFETIME_SECONDS) {
+    throw new JwtError('claim', 'exp is not 1 s to 1 day after iat', { claim: 'exp' });
+  }
+  if (expiresAt <= now) throw new JwtError('expired', 'the token is expired', { claim: 'exp' });
+  if (Math.max(issuedAt, notBeforeClaim(claims)) > now + TOKEN_CLOCK_TOLERANCE_SECONDS) {
+    throw new JwtError('not-yet-valid', 'the token is from the future', { claim: 'iat' });
+  }
+  if (!hasAudience(claims.aud, audience)) {
+    throw new JwtError('audience', 'aud is another resource', { claim: 'aud' });
+  }
+  return { clientId, jti, kid, issuedAt, expiresAt, scope: readScope(claims) };
+}

@@ -1,0 +1,108 @@
+/**
+ * A small HTTP client on `node:http`: no redirects, bounded answers, one deadline, http on loopback only.
+ *
+ * It is the one file of this package that opens sockets; the operator's command line, the broker's
+ * key fetcher and the agent all use it. (`fetch` would add the memory of undici to every agent.)
+ *
+ * Units   `timeoutMs` in milliseconds for the whole exchange, sizes in bytes.
+ * Errors  `UnreachableError` when no usable answer came; any HTTP status is an answer.
+ * Source  RFC 9110; STANDARDS 6.12 (redirects not followed, TLS errors fatal).
+ *
+ * @module
+ */
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { UnreachableError } from './errors.js';
+import { isLoopbackHost } from './ids.js';
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names. Repeated headers are joined by the rules of `node:http`. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+export interface HttpClient {
+  request(request: HttpRequest): Promise<HttpResponse>;
+}
+
+export interface HttpClientOptions {
+  /** Default 10,000. */
+  readonly timeoutMs?: number;
+  /** Default 1 MiB. */
+  readonly maxBodyBytes?: number;
+  /** PEM of the certificate authorities to trust instead of the system's. */
+  readonly ca?: string;
+}
+
+async function readBody(response: IncomingMessage, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw new Error(`the answer exceeds ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
+  const { timeoutMs = 10_000, maxBodyBytes = 1024 * 1024, ca } = options;
+
+  const exchange = async ({
+    method,
+    url,
+    headers = {},
+    body,
+    signal,
+  }: HttpRequest): Promise<HttpResponse> => {
+    const target = new URL(url);
+    const isTls = target.protocol === 'https:';
+    if (!isTls && !(target.protocol === 'http:' && isLoopbackHost(target.hostname))) {
+      throw new Error('only https is allowed beyond loopback');
+    }
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const outgoing = (isTls ? httpsRequest : httpRequest)(target, {
+        method,
+        headers: {
+          ...headers,
+          ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
+        },
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        ...(ca === undefined ? {} : { ca }),
+      });
+      outgoing.once('response', resolve);
+      outgoing.once('error', (error) => {
+        reject(deadline.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error);
+      });
+      outgoing.end(body);
+    });
+    return {
+      status: response.statusCode as number,
+      headers: response.headers,
+      body: await readBody(response, maxBodyBytes),
+    };
+  };
+
+  return {
+    request: async (request) => {
+      try {
+        return await exchange(request);
+      } catch (cause) {
+        const { origin } = new URL(request.url);
+        const why =
+          cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : '';
+        throw new UnreachableError(`cannot reach ${origin}: ${why}`, { cause });
+      }
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** Public surface of `@latchkey/shared`: exports only. */
+export * from './access-token.js';
+export * from './assertion.js';
+export * from './config.js';
+export * from './enrollment.js';
+export * from './errors.js';
+export * from './exit.js';
+export * from './http-client.js';
+export * from './ids.js';
+export * from './json.js';
+export { MAX_JWT_BYTES } from './jwt.js';
+export * from './key-formats.js';
+export * from './keys.js';
+export * from './log.js';
+export * from './oauth-client.js';
+export * from './scope.js';
+export * from './signer.js';
+export * from './time.js';
+export {
+  covers,
+  MAX_TOPIC_BYTES,
+  MAX_TOPIC_LEVELS,
+  matches,
+  parseTopicFilter,
+  parseTopicName,
+  type TopicFilter,
+  type TopicName,
+} from './topic.js';
+export {
+  type Allowed,
+  compileTopicRights,
+  type Decision,
+  type DenialReason,
+  type Denied,
+  decide,
+  type TopicRequest,
+  type TopicRights,
+} from './topic-rights.js';
+export * from './topic-template.js';

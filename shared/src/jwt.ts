@@ -1,0 +1,145 @@
+/**
+ * What all our JWT kinds share: one strict reader, one signature check, one writer.
+ *
+ * Units   sizes in bytes of ASCII text, times as NumericDate.
+ * Errors  `JwtError`; the reason is for the log, strangers get one answer for all.
+ * Source  RFC 7515, 7519, 8725; STANDARDS 2.3 and 3.10 (what jose lets pass and must be checked here).
+ *
+ * @module
+ */
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { compactVerify } from 'jose';
+import { type FormatError, JwtError } from './errors.js';
+import { type JsonObject, parseJsonObject } from './json.js';
+import { decodeCanonicalBase64url, type PublicKey } from './keys.js';
+import { SIGNING_ALGORITHMS, type Signer } from './signer.js';
+import type { NumericDate } from './time.js';
+
+/** Largest JWT read. A CONNECT packet and a form body hold more. */
+export const MAX_JWT_BYTES = 8192;
+
+const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+/** Members that would change how a signature is checked or where a key comes from. */
+const FORBIDDEN_HEADERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'zip', 'enc'] as const;
+const MAX_KID_LENGTH = 256;
+/** Year 9999: later instants are a mistake or an attack (`1e400` becomes Infinity). */
+const MAX_INSTANT = 253_402_300_799;
+
+/** Header and claims of a JWT whose form is right and whose signature was not checked yet. */
+export interface UnverifiedJwt {
+  readonly text: string;
+  readonly kid: string | undefined;
+  readonly claims: JsonObject;
+}
+
+function fail(reason: JwtError['reason'], message: string, claim?: string): never {
+  throw new JwtError(reason, message, claim === undefined ? {} : { claim });
+}
+
+function readPart(part: string, name: string): JsonObject {
+  const bytes = decodeCanonicalBase64url(part);
+  if (bytes === undefined) return fail('malformed', `the ${name} is not canonical base64url`);
+  try {
+    return parseJsonObject(bytes, name);
+  } catch (error) {
+    throw new JwtError('malformed', (error as FormatError).message);
+  }
+}
+
+/**
+ * Reads a compact JWT without trusting it. Refuses every other spelling of the same token, so that
+ * caches and lists keyed by the text cannot be bypassed (STANDARDS 3.13).
+ */
+export function readJwt(
+  text: unknown,
+  allowedTypes: readonly (string | undefined)[],
+): UnverifiedJwt {
+  if (typeof text !== 'string' || text.length > MAX_JWT_BYTES || !COMPACT.test(text)) {
+    return fail('malformed', `not a compact JWT of at most ${MAX_JWT_BYTES} bytes`);
+  }
+  const [headerPart, payloadPart, signaturePart] = text.split('.') as [string, string, string];
+  if (decodeCanonicalBase64url(signaturePart)?.length !== 64) {
+    return fail('malformed', 'the signature is not 64 bytes of canonical base64url');
+  }
+  const header = readPart(headerPart, 'header');
+  for (const name of FORBIDDEN_HEADERS) {
+    if (Object.hasOwn(header, name)) fail('header', 'a header member is not allowed', name);
+  }
+  if (!(SIGNING_ALGORITHMS as readonly unknown[]).includes(header.alg)) {
+    fail('algorithm', 'alg is not EdDSA or Ed25519', 'alg');
+  }
+  if (!(allowedTypes as readonly unknown[]).includes(header.typ)) {
+    fail('type', 'typ is not the one expected here', 'typ');
+  }
+  const { kid } = header;
+  if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID_LENGTH)) {
+    return fail('header', 'kid is not a short string', 'kid');
+  }
+  return { text, kid, claims: readPart(payloadPart, 'payload') };
+}
+
+/** The base point as public key: well-formed, and nobody's. Checking against it costs what a real check does. */
+const decoyKey: KeyObject = createPublicKey({
+  key: { kty: 'OKP', crv: 'Ed25519', x: 'WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY' },
+  format: 'jwk',
+});
+
+/**
+ * Checks the signature. Without a key it checks against a decoy and then refuses, so that an
+ * unknown client takes as long as a bad signature.
+ */
+export async function verifySignature(
+  jwt: UnverifiedJwt,
+  key: PublicKey | undefined,
+): Promise<void> {
+  try {
+    await compactVerify(jwt.text, key?.keyObject ?? decoyKey, {
+      algorithms: [...SIGNING_ALGORITHMS],
+    });
+  } catch (cause) {
+    throw new JwtError(key === undefined ? 'key' : 'signature', 'the signature is not valid', {
+      cause,
+    });
+  }
+  if (key === undefined) fail('key', 'the signature is not valid');
+}
+
+/** A required claim that must be a non-empty string of at most `maxLength` characters. */
+export function stringClaim(claims: JsonObject, name: string, maxLength = 255): string {
+  const value = claims[name];
+  if (typeof value !== 'string' || value.length === 0 || value.length > maxLength) {
+    return fail('claim', `${name} is not a string of 1 to ${maxLength} characters`, name);
+  }
+  return value;
+}
+
+/** A required claim that must be a NumericDate in whole seconds. */
+export function instantClaim(claims: JsonObject, name: string): NumericDate {
+  const value = claims[name];
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX_INSTANT) {
+    return fail('claim', `${name} is not a whole number of seconds`, name);
+  }
+  return value;
+}
+
+/** `nbf` is optional, but honoured when it is there. */
+export function notBeforeClaim(claims: JsonObject): NumericDate {
+  return Object.hasOwn(claims, 'nbf') ? instantClaim(claims, 'nbf') : 0;
+}
+
+/** `jti` of 16 to 128 printable characters; a shorter one cannot be unique by chance. */
+export function jtiClaim(claims: JsonObject): string {
+  const jti = stringClaim(claims, 'jti', 128);
+  if (!/^[\x21-\x7e]{16,}$/.test(jti))
+    fail('claim', 'jti is not 16 to 128 printable characters', 'jti');
+  return jti;
+}
+
+/** Writes and signs a compact JWT; `typ` and the signer's `alg` and `kid` make the header. */
+export async function signJwt(signer: Signer, typ: string, claims: JsonObject): Promise<string> {
+  const header = { alg: signer.alg, typ, kid: signer.publicKey.kid };
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signingInput = `${encode(header)}.${encode(claims)}`;
+  const signature = await signer.sign(Buffer.from(signingInput));
+  return `${signingInput}.${Buffer.from(signature).toString('base64url')}`;
+}

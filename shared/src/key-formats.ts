@@ -1,0 +1,92 @@
+/**
+ * Public keys as people and factories hand them over: JWK, PEM, OpenSSH, hex and base64.
+ *
+ * Units   raw public key 32 bytes.
+ * Errors  `FormatError`. A private key pasted by mistake is named as such, and never echoed.
+ * Source  RFC 8410 (PEM), RFC 8709 4 and RFC 4251 5 (OpenSSH), RFC 8037 (JWK).
+ *
+ * @module
+ */
+import { createPublicKey } from 'node:crypto';
+import { FormatError } from './errors.js';
+import { parseJsonObject } from './json.js';
+import {
+  decodeCanonicalBase64url,
+  importPublicJwk,
+  importRawPublicKey,
+  type PublicKey,
+} from './keys.js';
+
+const MAX_TEXT_LENGTH = 4096;
+/** DER of SubjectPublicKeyInfo for Ed25519 up to the 32 key bytes (RFC 8410 4). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+/** `string "ssh-ed25519"` and the length of the key that follows (RFC 8709 4). */
+const OPENSSH_PREFIX = Buffer.from('0000000b7373682d6564323535313900000020', 'hex');
+
+function rawAfter(prefix: Buffer, blob: Buffer): Uint8Array | undefined {
+  const fits = blob.length === prefix.length + 32 && blob.subarray(0, prefix.length).equals(prefix);
+  return fits ? blob.subarray(prefix.length) : undefined;
+}
+
+function rawOfPem(pem: string, field: string): Uint8Array {
+  let raw: Uint8Array | undefined;
+  try {
+    const spki = createPublicKey({ key: pem, format: 'pem' }).export({
+      type: 'spki',
+      format: 'der',
+    });
+    raw = rawAfter(SPKI_PREFIX, spki);
+  } catch {
+    throw new FormatError(field, 'is not a readable PEM public key');
+  }
+  if (raw === undefined) throw new FormatError(field, 'is not an Ed25519 key');
+  return raw;
+}
+
+function rawOfOpenSsh(line: string, field: string): Uint8Array {
+  const base64 = line.split(/[ \t]+/)[1] ?? '';
+  const raw = rawAfter(OPENSSH_PREFIX, Buffer.from(base64, 'base64'));
+  if (raw === undefined) throw new FormatError(field, 'is not a readable ssh-ed25519 line');
+  return raw;
+}
+
+/**
+ * Reads a public key in any of the forms that are told apart by their looks: a JWK (JSON), PEM, an
+ * OpenSSH line, 64 hex digits, or 32 bytes in base64 or base64url.
+ */
+export function parsePublicKey(input: string, field = 'public key'): PublicKey {
+  const text = input.trim();
+  if (text.length > MAX_TEXT_LENGTH)
+    throw new FormatError(field, `must not exceed ${MAX_TEXT_LENGTH} characters`);
+  if (text.includes('PRIVATE KEY')) {
+    throw new FormatError(field, 'holds a private key; give only the public part');
+  }
+  if (text.startsWith('{'))
+    return importPublicJwk(parseJsonObject(Buffer.from(text), field), field);
+  if (text.startsWith('-----BEGIN')) return importRawPublicKey(rawOfPem(text, field), field);
+  if (text.startsWith('ssh-ed25519')) return importRawPublicKey(rawOfOpenSsh(text, field), field);
+  if (/^[0-9a-f]{64}$/i.test(text)) return importRawPublicKey(Buffer.from(text, 'hex'), field);
+  const base64url = text.replace(/=$/, '').replaceAll('+', '-').replaceAll('/', '_');
+  const raw = decodeCanonicalBase64url(base64url);
+  if (raw?.length === 32) return importRawPublicKey(raw, field);
+  throw new FormatError(
+    field,
+    'is in no known form; known: JWK, PEM, OpenSSH ssh-ed25519, 64 hex digits, 32 bytes in base64',
+  );
+}
+
+/** SubjectPublicKeyInfo PEM (RFC 8410). */
+export function formatPem(key: PublicKey): string {
+  const base64 = Buffer.concat([SPKI_PREFIX, Buffer.from(key.jwk.x, 'base64url')]).toString(
+    'base64',
+  );
+  return `-----BEGIN PUBLIC KEY-----\n${base64}\n-----END PUBLIC KEY-----\n`;
+}
+
+/** One line as in `authorized_keys`. */
+export function formatOpenSsh(key: PublicKey, comment = ''): string {
+  const blob = Buffer.concat([OPENSSH_PREFIX, Buffer.from(key.jwk.x, 'base64url')]).toString(
+    'base64',
+  );
+  return `ssh-ed25519 ${blob}${comment ? ` ${comment}` : ''}\n`;
+}
