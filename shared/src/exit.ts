@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { ConfigError, FormatError, OAuthError, UnreachableError } from './errors.js';
+import { ConfigError, FormatError, UnreachableError } from './errors.js';
 
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
@@ -20,7 +20,12 @@ export class UsageError extends Error {
   }
 }
 
-/** What to print to stderr and how to exit. Only unexpected errors show a stack. */
+/** Errors that the language throws, or a caller's mistake: the stack is what helps then. */
+function isBug(error: Error): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
+}
+
+/** What to print to stderr and how to exit. Only bugs show a stack. */
 export function describeFailure(error: unknown): {
   readonly text: string;
   readonly exitCode: ExitCode;
@@ -30,9 +35,6 @@ export function describeFailure(error: unknown): {
     return { text: error.message, exitCode: EXIT.usage };
   }
   if (error instanceof UnreachableError) return { text: error.message, exitCode: EXIT.unreachable };
-  const isExpected = error instanceof OAuthError || error.name !== 'Error' || 'code' in error;
-  return {
-    text: isExpected ? error.message : (error.stack ?? error.message),
-    exitCode: EXIT.failed,
-  };
+  const text = isBug(error) ? (error.stack ?? error.message) : error.message;
+  return { text, exitCode: EXIT.failed };
 }
