@@ -1,0 +1,60 @@
+/** What the README says is true: its commands work as written, and its table of errors is complete. */
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as shared from '@latchkey/shared';
+import { expect, test } from 'vitest';
+import { freePort, ROOT, runCommand, temporaryDir } from '../helpers/processes.ts';
+
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+function section(title: string): string {
+  const [, ...rest] = readme.split(`\n## ${title}\n`);
+  return (rest[0] as string).split('\n## ')[0] as string;
+}
+
+const firstCode = (text: string): string => /```sh\n(.*?)```/s.exec(text)?.[1] ?? '';
+
+test('the two commands are the ones that continuous integration runs', () => {
+  expect(readme).toContain('```sh\nnpm ci && npm start\n```');
+  expect(readme).toContain('```sh\nnpm ci && npm test\n```');
+  expect(readFileSync(join(ROOT, '.ci/run'), 'utf8')).toContain('\nnpm ci && npm test\n');
+});
+
+test('the commands of "Your first fleet" publish a reading', async () => {
+  const dir = temporaryDir();
+  const ports = { '9400': await freePort(), '1883': await freePort() };
+  const onFreePorts = (text: string) =>
+    Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(from, `${to}`), text);
+  mkdirSync(join(dir, 'broker-plugin'));
+  const config = 'broker-plugin/broker.example.toml';
+  copyFileSync(join(ROOT, config), join(dir, config));
+  writeFileSync(join(dir, config), onFreePorts(readFileSync(join(dir, config), 'utf8')));
+
+  // As written, but for the ports; and what a person does without being told: wait until a server is up.
+  const isUp = (port: number) =>
+    `until (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`;
+  const commands = onFreePorts(firstCode(section('Your first fleet')))
+    .replace(/^npx latchkey serve .*&$/m, (line) => `${line}\n${isUp(ports['9400'])}`)
+    .replace(/^npx latchkey-broker .*&$/m, (line) => `${line}\n${isUp(ports['1883'])}`)
+    .replaceAll('npx ', `${join(ROOT, 'node_modules/.bin')}/`);
+  const script = `set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n${commands}`;
+  const outcome = await runCommand('bash', ['-c', script], { cwd: dir });
+  expect(outcome.stderr).not.toMatch(/error/i);
+  expect(outcome.exitCode).toBe(0);
+});
+
+test('the table of errors lists every OAuth error and its status', () => {
+  type Kind = new (message: string) => shared.OAuthError;
+  const exported: readonly unknown[] = Object.values(shared);
+  const kinds = exported.filter(
+    (value): value is Kind =>
+      typeof value === 'function' && value.prototype instanceof shared.OAuthError,
+  );
+  const coded = kinds
+    .map((Kind) => new Kind('text'))
+    .map(({ error, status }) => `${error} ${status}`);
+  const listed = [...section('Errors').matchAll(/^\| `([a-z_]+)` \| ([0-9]+)/gm)].map(
+    ([, error, status]) => `${error} ${status}`,
+  );
+  expect(listed.sort()).toEqual(coded.sort());
+});

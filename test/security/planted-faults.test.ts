@@ -1,0 +1,51 @@
+/** `npm run check` must fail on a planted type, lint or promise error, and pass without one. */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ROOT, runCommand } from '../helpers/processes.ts';
+
+describe('npm run check', () => {
+  const copy = mkdtempSync(join(tmpdir(), 'latchkey-check-'));
+  afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+  /** The tracked and new files, as they are now, beside the installed packages. */
+  beforeAll(async () => {
+    const listing = ['ls-files', '--cached', '--others', '--exclude-standard'];
+    const { stdout } = await runCommand('git', listing, { cwd: ROOT });
+    for (const file of stdout.trim().split('\n')) {
+      mkdirSync(dirname(join(copy, file)), { recursive: true });
+      cpSync(join(ROOT, file), join(copy, file));
+    }
+    symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+  });
+
+  const check = () => runCommand('npm', ['run', 'check'], { cwd: copy });
+  const plant = (code: string) => writeFileSync(join(copy, 'shared/src/planted.ts'), code);
+
+  test.each([
+    { name: 'a type error', code: "export const planted: number = 'text';\n", says: 'TS2322' },
+    {
+      name: 'a lint error',
+      code: 'export const planted: unknown = Date;\n',
+      says: 'noRestrictedGlobals',
+    },
+    {
+      name: 'a floating promise',
+      code: "export function planted(): void {\n  Promise.reject(new Error('lost'));\n}\n",
+      says: 'no-floating-promises',
+    },
+  ])('fails on $name', async ({ code, says }) => {
+    plant(code);
+    const { exitCode, stdout, stderr } = await check();
+    expect(exitCode).not.toBe(0);
+    expect(stdout + stderr).toContain(says);
+  });
+
+  test('passes on the same file without a fault', async () => {
+    plant('export const planted: number = 1;\n');
+    const { exitCode, stdout, stderr } = await check();
+    expect(stdout + stderr).not.toContain('error');
+    expect(exitCode).toBe(0);
+  });
+});
