@@ -91,7 +91,7 @@ function readClientId(claims: JsonObject): ClientId {
 
 function readScope(claims: JsonObject): ScopeSet {
   try {
-    return parseScope(claims.scope ?? '');
+    return parseScope(Object.hasOwn(claims, 'scope') ? claims.scope : '');
   } catch (error) {
     throw new JwtError('scope', (error as FormatError).message, { claim: 'scope' });
   }

@@ -9,7 +9,7 @@
  * @module
  */
 import { randomBytes } from 'node:crypto';
-import { FormatError, JwtError } from './errors.js';
+import { JwtError } from './errors.js';
 import { type ClientId, type Issuer, type Kid, parseClientId } from './ids.js';
 import type { JsonObject } from './json.js';
 import {
@@ -88,9 +88,8 @@ export interface AssertionVerification {
 function issuerOf(claims: JsonObject): ClientId | undefined {
   try {
     return parseClientId(claims.iss);
-  } catch (error) {
-    if (error instanceof FormatError) return undefined;
-    throw error;
+  } catch {
+    return undefined;
   }
 }
 

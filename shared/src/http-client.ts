@@ -57,19 +57,15 @@ async function readBody(response: IncomingMessage, maxBytes: number): Promise<st
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const { timeoutMs = 10_000, maxBodyBytes = 1024 * 1024, ca } = options;
 
-  const exchange = async ({
-    method,
-    url,
-    headers = {},
-    body,
-    signal,
-  }: HttpRequest): Promise<HttpResponse> => {
+  const exchange = async (
+    { method, url, headers = {}, body }: HttpRequest,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> => {
     const target = new URL(url);
     const isTls = target.protocol === 'https:';
     if (!isTls && !(target.protocol === 'http:' && isLoopbackHost(target.hostname))) {
       throw new Error('only https is allowed beyond loopback');
     }
-    const deadline = AbortSignal.timeout(timeoutMs);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = (isTls ? httpsRequest : httpRequest)(target, {
         method,
@@ -77,13 +73,11 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
           ...headers,
           ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
         },
-        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+        signal,
         ...(ca === undefined ? {} : { ca }),
       });
       outgoing.once('response', resolve);
-      outgoing.once('error', (error) => {
-        reject(deadline.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error);
-      });
+      outgoing.once('error', reject);
       outgoing.end(body);
     });
     return {
@@ -95,13 +89,15 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
 
   return {
     request: async (request) => {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      const { signal, url } = request;
       try {
-        return await exchange(request);
+        const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+        return await exchange(request, either);
       } catch (cause) {
-        const { origin } = new URL(request.url);
-        const why =
-          cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : '';
-        throw new UnreachableError(`cannot reach ${origin}: ${why}`, { cause });
+        const { message, code } = cause as NodeJS.ErrnoException;
+        const why = deadline.aborted ? `no answer within ${timeoutMs} ms` : message || code;
+        throw new UnreachableError(`cannot reach ${new URL(url).origin}: ${why}`, { cause });
       }
     },
   };

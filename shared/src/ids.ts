@@ -107,10 +107,10 @@ export function parseRoleName(value: unknown, field = 'role'): RoleName {
 /** A name that could be read as a topic scope is refused, or a request could mean two things. */
 export function parsePermissionName(value: unknown, field = 'permission'): PermissionName {
   if (typeof value !== 'string' || !NAME.test(value)) throw new FormatError(field, NAME_PROBLEM);
-  if (/^(pub|sub|pubsub):/i.test(value)) {
+  if (/^(pub|sub|pubsub)(:|$)/i.test(value)) {
     throw new FormatError(
       field,
-      'must not begin with pub:, sub: or pubsub:, the form of a topic scope',
+      'must not be or begin with pub, sub or pubsub as a topic scope does',
     );
   }
   return value as PermissionName;

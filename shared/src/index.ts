@@ -13,6 +13,7 @@ export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';
 export * from './oauth-client.js';
+export type { Allowed } from './rights-tree.js';
 export * from './scope.js';
 export * from './signer.js';
 export * from './time.js';
@@ -27,7 +28,6 @@ export {
   type TopicName,
 } from './topic.js';
 export {
-  type Allowed,
   compileTopicRights,
   type Decision,
   type DenialReason,

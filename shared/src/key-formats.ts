@@ -29,6 +29,8 @@ function rawAfter(prefix: Buffer, blob: Buffer): Uint8Array | undefined {
 }
 
 function rawOfPem(pem: string, field: string): Uint8Array {
+  if (pem.split('-----BEGIN').length > 2)
+    throw new FormatError(field, 'holds more than one PEM block');
   let raw: Uint8Array | undefined;
   try {
     const spki = createPublicKey({ key: pem, format: 'pem' }).export({
@@ -44,7 +46,7 @@ function rawOfPem(pem: string, field: string): Uint8Array {
 }
 
 function rawOfOpenSsh(line: string, field: string): Uint8Array {
-  const base64 = line.split(/[ \t]+/)[1] ?? '';
+  const [, base64 = ''] = /^ssh-ed25519[ \t]+([A-Za-z0-9+/]+)(?:[ \t].*)?$/.exec(line) ?? [];
   const raw = rawAfter(OPENSSH_PREFIX, Buffer.from(base64, 'base64'));
   if (raw === undefined) throw new FormatError(field, 'is not a readable ssh-ed25519 line');
   return raw;

@@ -41,6 +41,8 @@ export interface ScopeSet {
 export const MAX_SCOPE_LENGTH = 65_536;
 export const MAX_SCOPE_VALUES = 1024;
 
+/** Characters of a scope-token without `%`: what a filter needs no encoding for. */
+const UNENCODED = /^[\x21\x23\x24\x26-\x5b\x5d-\x7e]*$/;
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 const TOPIC_SCOPE = /^(pub|sub|pubsub)((?:;[^;:]*)*):(.*)$/;
 /** Reads like a topic scope: a known action in any case, or options before the first colon. */
@@ -63,6 +65,9 @@ export function isTopicScopeLike(value: string): boolean {
 }
 
 export function parseRawTopicScope(value: string, field = 'scope'): RawTopicScope {
+  if (value.length > MAX_SCOPE_LENGTH) {
+    throw new FormatError(field, `must not exceed ${MAX_SCOPE_LENGTH} characters`);
+  }
   const match = SCOPE_TOKEN.test(value) ? TOPIC_SCOPE.exec(value) : null;
   if (match === null) {
     throw new FormatError(
@@ -116,13 +121,11 @@ export function percentDecode(text: string, field = 'scope'): string {
 }
 
 function percentEncode(text: string): string {
+  if (UNENCODED.test(text)) return text;
   let out = '';
   for (const byte of Buffer.from(text)) {
     const char = String.fromCharCode(byte);
-    out +=
-      SCOPE_TOKEN.test(char) && char !== '%'
-        ? char
-        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+    out += UNENCODED.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
   return out;
 }

@@ -47,19 +47,15 @@ export function parseHttpDate(text: string | undefined): NumericDate | undefined
   return Number.isFinite(ms) ? Math.floor(ms / 1000) : undefined;
 }
 
-const UNIT_SECONDS = new Map([
-  ['s', 1],
-  ['m', 60],
-  ['h', 3600],
-  ['d', 86_400],
-  ['w', 604_800],
-]);
+const UNIT_SECONDS = { '': 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const;
+const MAX_DURATION_SECONDS = 315_360_000;
 
 /** Reads `90`, `90s`, `15m`, `1h`, `30d` or `2w` as seconds (1 s to 10 years). */
 export function parseDuration(text: string, field = 'duration'): number {
   const match = /^([1-9][0-9]{0,8})([smhdw]?)$/.exec(text);
-  const seconds = Number(match?.[1]) * (UNIT_SECONDS.get(match?.[2] || 's') ?? Number.NaN);
-  if (!(seconds <= 315_360_000)) {
+  const unit = match?.[2] as keyof typeof UNIT_SECONDS;
+  const seconds = match === null ? Number.NaN : Number(match[1]) * UNIT_SECONDS[unit];
+  if (!(seconds <= MAX_DURATION_SECONDS)) {
     throw new FormatError(
       field,
       'is not a duration such as 90s, 15m, 1h or 30d (10 years at most)',

@@ -1,0 +1,288 @@
+import {
+  compileTopicRights,
+  covers,
+  type Decision,
+  decide,
+  formatTopicScope,
+  matches,
+  parseScope,
+  parseTopicFilter,
+  parseTopicScope,
+  type Qos,
+  type TopicFilter,
+  type TopicName,
+  type TopicRequest,
+  type TopicScope,
+} from '@latchkey/shared';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { allFilters, allTopics, hasBit, isSubset, modelBits } from '../helpers/topic-model.ts';
+
+const rights = (scope: string) => compileTopicRights(parseScope(scope).topicScopes);
+const publish = (topic: string, qos = 0, retain = false): TopicRequest => ({
+  action: 'publish',
+  topic,
+  qos,
+  retain,
+});
+const subscribe = (topic: string, qos = 0): TopicRequest => ({ action: 'subscribe', topic, qos });
+const receive = (topic: string): TopicRequest => ({ action: 'receive', topic });
+/** What a row expects: the text of the scope that allowed, or the reason and the nearest scope. */
+const outcome = (decision: Decision) =>
+  decision.allowed
+    ? formatTopicScope(decision.scope)
+    : [decision.reason, decision.nearest && formatTopicScope(decision.nearest)];
+
+const OPEN = { action: 'pubsub', maxQos: 2 as Qos, isRetainAllowed: true } as const;
+const THERMOSTAT = 'pub;qos=1;retain=0:devices/t-42/telemetry/# sub:devices/t-42/commands/+';
+
+describe('decide', () => {
+  const telemetry = 'pub;qos=1;retain=0:devices/t-42/telemetry/#';
+  const commands = 'sub:devices/t-42/commands/+';
+  test.each([
+    { request: publish('devices/t-42/telemetry/t'), is: telemetry },
+    { request: publish('devices/t-42/telemetry'), is: telemetry },
+    { request: publish('devices/t-42/telemetry/t', 1), is: telemetry },
+    { request: publish('devices/t-42/telemetry/t', 2), is: ['qos-too-high', telemetry] },
+    {
+      request: publish('devices/t-42/telemetry/t', 1, true),
+      is: ['retain-not-allowed', telemetry],
+    },
+    { request: publish('devices/t-42/telemetry/t', 2, true), is: ['qos-too-high', telemetry] },
+    { request: publish('devices/t-43/telemetry/t'), is: ['no-scope', telemetry] },
+    { request: publish('devices/t-42/commands/reboot'), is: ['no-scope', telemetry] },
+    { request: publish('devices/t-42/telemetry/+'), is: ['topic-invalid', undefined] },
+    { request: publish(''), is: ['topic-invalid', undefined] },
+    { request: subscribe('devices/t-42/commands/reboot', 2), is: commands },
+    { request: subscribe('devices/t-42/commands/+', 2), is: commands },
+    { request: subscribe('devices/t-42/commands/#'), is: ['no-scope', commands] },
+    { request: subscribe('devices/+/commands/+'), is: ['no-scope', commands] },
+    { request: subscribe('#'), is: ['no-scope', commands] },
+    { request: subscribe('devices/t-42/telemetry/#'), is: ['no-scope', commands] },
+    { request: subscribe('devices/t-42/commands/a+'), is: ['topic-invalid', undefined] },
+    { request: subscribe('$share/g/devices/t-42/commands/+'), is: ['no-scope', commands] },
+    { request: receive('devices/t-42/commands/reboot'), is: commands },
+    { request: receive('devices/t-42/telemetry/t'), is: ['no-scope', commands] },
+    { request: receive('devices/t-42/commands/+'), is: ['topic-invalid', undefined] },
+  ])('$request.action $request.topic, QoS $request.qos, retain $request.retain', (row) => {
+    expect(outcome(decide(rights(THERMOSTAT), row.request))).toEqual(row.is);
+  });
+
+  test.each([-1, 3, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '1', null, undefined])(
+    'a QoS of %s is refused',
+    (qos) => {
+      const request = { action: 'publish', topic: 'a', qos, retain: false } as TopicRequest;
+      expect(outcome(decide(rights('pubsub:#'), request))).toEqual(['qos-too-high', undefined]);
+      const subscription = { action: 'subscribe', topic: 'a', qos } as TopicRequest;
+      expect(decide(rights('pubsub:#'), subscription).allowed).toBe(false);
+    },
+  );
+
+  test.each(['read', 'PUBLISH', '', 'constructor'])('the action "%s" is refused', (action) => {
+    const request = { action, topic: 'a', qos: 0 } as unknown as TopicRequest;
+    expect(outcome(decide(rights('pubsub:#'), request))).toEqual(['no-scope', undefined]);
+  });
+
+  test.each([publish('a'), subscribe('a'), receive('a')])(
+    'without scopes $action is refused',
+    (r) => {
+      expect(decide(rights(''), r)).toEqual({
+        allowed: false,
+        reason: 'no-scope',
+        detail: 'no scope has this action',
+        nearest: undefined,
+      });
+    },
+  );
+
+  test('a scope of the other action gives nothing, and is not called near', () => {
+    expect(outcome(decide(rights('sub:a'), publish('a')))).toEqual(['no-scope', undefined]);
+    expect(outcome(decide(rights('pub:a'), subscribe('a')))).toEqual(['no-scope', undefined]);
+    expect(outcome(decide(rights('pub:a'), receive('a')))).toEqual(['no-scope', undefined]);
+  });
+
+  test('$ topics need a scope that begins with that level', () => {
+    const broad = rights('pubsub:# pubsub:+/x');
+    for (const topic of ['$SYS/x', '$share/g/x', '$queue/x', '$']) {
+      expect(decide(broad, publish(topic)).allowed).toBe(false);
+      expect(decide(broad, subscribe(topic)).allowed).toBe(false);
+      expect(decide(broad, receive(topic)).allowed).toBe(false);
+    }
+    expect(decide(rights('sub:$SYS/#'), receive('$SYS/x')).allowed).toBe(true);
+  });
+
+  test('entries are not added up: a union that would cover is refused', () => {
+    const both = rights('sub:a sub:a/+ sub:a/+/#');
+    expect(decide(both, subscribe('a/#')).allowed).toBe(false);
+    const options = rights('pub;qos=0:a pub;retain=0:a');
+    expect(outcome(decide(options, publish('a', 2, true)))[0]).toBe('retain-not-allowed');
+  });
+
+  test('the denial says which scope is in the way, and how', () => {
+    expect(decide(rights('pub;qos=1:a'), publish('a', 2))).toMatchObject({
+      detail: 'pub;qos=1:a allows at most QoS 1',
+    });
+    expect(decide(rights('pub;retain=0:a'), publish('a', 0, true))).toMatchObject({
+      detail: 'pub;retain=0:a forbids retained messages',
+    });
+    expect(decide(rights('pub:a/b'), publish('a/c'))).toMatchObject({
+      detail: 'no scope covers the topic; the nearest is pub:a/b',
+    });
+  });
+
+  test('the denial holds nothing from the wire', () => {
+    for (const topic of ['hunter2', 'a/hunter2', 'hunter2/#/x']) {
+      expect(JSON.stringify(decide(rights('pub:a/b'), publish(topic)))).not.toContain('hunter2');
+    }
+  });
+
+  test('rights cannot be changed after compiling', () => {
+    const scopes: TopicScope[] = [parseTopicScope('pub:a')];
+    const compiled = compileTopicRights(scopes);
+    scopes.push(parseTopicScope('pub:b'));
+    expect(decide(compiled, publish('b')).allowed).toBe(false);
+    expect(Object.isFrozen(compiled) && Object.isFrozen(compiled.publish.literals)).toBe(true);
+    expect(Object.isFrozen(decide(compiled, publish('a')))).toBe(true);
+  });
+
+  test('100 levels with 1,024 scopes that fork at every level are decided at once', () => {
+    const deep = Array.from({ length: 1024 }, (_, i) =>
+      parseTopicScope(
+        `pub:${[...i.toString(2).padStart(99, '0')].map((b) => (b === '1' ? 'a' : '+')).join('/')}/end`,
+      ),
+    );
+    const topic = `${Array(99).fill('a').join('/')}/no`;
+    const compiled = compileTopicRights(deep);
+    const begin = performance.now();
+    expect(decide(compiled, publish(topic)).allowed).toBe(false);
+    expect(performance.now() - begin).toBeLessThan(250);
+  });
+});
+
+describe('one scope against the brute-force model', () => {
+  const filters = allFilters(['a', '', '$s'], 4) as readonly TopicFilter[];
+  const names = allTopics(['a', '', '$s', 'z'], 5) as readonly TopicName[];
+  const bits = filters.map((text) => modelBits(text, names));
+  const compiled = filters.map((text) => rights(formatTopicScope({ ...OPEN, filter: text })));
+
+  test('subscribe equals containment', () => {
+    const wrong: string[] = [];
+    for (const [i, one] of compiled.entries()) {
+      for (const [j, requested] of filters.entries()) {
+        const { allowed } = decide(one, subscribe(requested));
+        if (allowed !== isSubset(bits[j]!, bits[i]!)) wrong.push(`${filters[i]} ~ ${requested}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test.each([
+    { action: 'publish', request: publish },
+    { action: 'receive', request: receive },
+  ])('$action equals matching', ({ request }) => {
+    const wrong: string[] = [];
+    for (const [i, one] of compiled.entries()) {
+      for (const [n, topic] of names.entries()) {
+        const { allowed } = decide(one, request(topic));
+        if (allowed !== hasBit(bits[i]!, n)) wrong.push(`${filters[i]} ~ ${topic}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('random sets of scopes against a loop over the entries', () => {
+  // More than six literal levels, so that nodes with a Map of children occur.
+  const literal = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', '', '$s');
+  const filterOf = (levels: fc.Arbitrary<string>) =>
+    fc
+      .tuple(fc.array(levels, { maxLength: 4 }), fc.constantFrom(undefined, '#'))
+      .map(([some, end]) => (end === undefined ? some : [...some, end]).join('/'))
+      .filter((text) => text !== '')
+      .map((text) => parseTopicFilter(text));
+  const narrow = fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom('a', 'b', '') },
+    { weight: 1, arbitrary: literal },
+    { weight: 1, arbitrary: fc.constant('+') },
+  );
+  const anyFilter = fc.oneof(filterOf(narrow), filterOf(fc.oneof(literal, fc.constant('+'))));
+  const scope: fc.Arbitrary<TopicScope> = fc.record({
+    action: fc.constantFrom('pub', 'sub', 'pubsub'),
+    filter: anyFilter,
+    maxQos: fc.constantFrom(0, 1, 2),
+    isRetainAllowed: fc.boolean(),
+  });
+  const request: fc.Arbitrary<TopicRequest> = fc
+    .record({
+      action: fc.constantFrom('publish', 'subscribe', 'receive'),
+      topic: anyFilter,
+      qos: fc.constantFrom(0, 1, 2),
+      retain: fc.boolean(),
+    })
+    .map((r) => (r.action === 'subscribe' ? r : { ...r, topic: r.topic.replace(/[+#]/g, 'a') }));
+
+  /** Levels in common from the left, `+` counting as equal to any. */
+  const shared = (filter: string, topic: string): number => {
+    // '#' and '/#' have no name that is shorter than these.
+    const shortest = topic === '#' ? '+/#' : topic.replace(/^\/#$/, '/+/#');
+    const [s, q] = [filter.split('/'), shortest.split('/')];
+    const differing = q.findIndex((level, i) => s[i] !== '+' && s[i] !== level);
+    return differing === -1 ? q.length : differing;
+  };
+
+  const loop = (scopes: readonly TopicScope[], r: TopicRequest) => {
+    const ofAction = scopes.filter((s) => s.action !== (r.action === 'publish' ? 'sub' : 'pub'));
+    const fits = (s: TopicScope, qos: number, retain: boolean) =>
+      (r.action === 'subscribe'
+        ? covers(s.filter, r.topic as TopicFilter)
+        : matches(s.filter, r.topic as TopicName)) &&
+      s.maxQos >= qos &&
+      (s.isRetainAllowed || !retain);
+    const qos = r.action === 'receive' ? 0 : r.qos;
+    const retain = r.action === 'publish' && r.retain;
+    const allowedBy = ofAction.filter((s) => fits(s, qos, retain));
+    const withoutRetain = ofAction.filter((s) => fits(s, qos, false));
+    const withoutQos = ofAction.filter((s) => fits(s, 0, false));
+    const mostShared = Math.max(...ofAction.map((s) => shared(s.filter, r.topic)));
+    const nearest = ofAction.filter((s) => shared(s.filter, r.topic) === mostShared);
+    if (allowedBy.length > 0) return { reason: undefined, scopes: allowedBy };
+    if (withoutRetain.length > 0) return { reason: 'retain-not-allowed', scopes: withoutRetain };
+    if (withoutQos.length > 0) return { reason: 'qos-too-high', scopes: withoutQos };
+    return { reason: 'no-scope', scopes: nearest };
+  };
+
+  test('the tree and the loop agree on the answer, the reason and the scope named', () => {
+    const seen = new Map<string | undefined, number>();
+    fc.assert(
+      fc.property(
+        fc.array(scope, { maxLength: 40 }),
+        fc.array(request, { minLength: 8, maxLength: 8 }),
+        (scopes, requests) => {
+          const compiled = compileTopicRights(scopes);
+          for (const r of requests) {
+            const expected = loop(scopes, r);
+            const decision = decide(compiled, r);
+            const named = decision.allowed ? decision.scope : decision.nearest;
+            expect(decision.allowed ? undefined : decision.reason).toBe(expected.reason);
+            if (named === undefined) expect(expected.scopes).toEqual([]);
+            else expect(expected.scopes).toContain(named);
+            seen.set(expected.reason, (seen.get(expected.reason) ?? 0) + 1);
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+    for (const reason of [undefined, 'no-scope', 'qos-too-high', 'retain-not-allowed']) {
+      expect(seen.get(reason)).toBeGreaterThan(50);
+    }
+  });
+
+  test('more scopes never allow less', () => {
+    fc.assert(
+      fc.property(fc.array(scope, { maxLength: 12 }), scope, request, (scopes, more, r) => {
+        fc.pre(decide(compileTopicRights(scopes), r).allowed);
+        expect(decide(compileTopicRights([...scopes, more]), r).allowed).toBe(true);
+      }),
+    );
+  });
+});
