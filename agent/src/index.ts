@@ -1,1 +1,22 @@
-export {};
+/** Public surface of `@latchkey/agent`: exports only. */
+export { type Agent, type AgentDeps, createAgent } from './agent.js';
+export {
+  type ActionConfig,
+  type AgentConfig,
+  type BrokerConfig,
+  type Command,
+  type LimitConfig,
+  type LogLevel,
+  loadAgentConfig,
+  parseAgentConfig,
+  type Qos,
+  type SourceConfig,
+} from './config.js';
+export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
+export { type Identity, openIdentity, readIdentity } from './identity.js';
+export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
+export type { Message } from './mqtt-connection.js';
+export { ConnectRefusedError, OfflineError, PublishRefusedError } from './mqtt-errors.js';
+export type { AgentState, AgentStatus, Counter } from './state.js';
+export { openTokenCache, type TokenCache } from './token-cache.js';
+export type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';

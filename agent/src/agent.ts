@@ -1,0 +1,120 @@
+/**
+ * The agent as a library: wires key, token source, session, sources, actions and local socket.
+ *
+ * Units   NumericDate.
+ * Errors  `UsageError`, `ConfigError`: the state folder cannot be used. Failures of the network are
+ *         not errors here but states.
+ * Source  DESIGN 7.
+ *
+ * @module
+ */
+import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import { createActions } from './actions.js';
+import type { AgentConfig } from './config.js';
+import { type Identity, openIdentity } from './identity.js';
+import { createIssuedTokenSource } from './issued-token.js';
+import { openLocalSocket } from './local-socket.js';
+import type { Message } from './mqtt-connection.js';
+import { stateFile } from './private-file.js';
+import { createPublisher } from './publisher.js';
+import { createSession } from './session.js';
+import { runSource } from './sources.js';
+import { type AgentStatus, createStateKeeper } from './state.js';
+import { openTokenCache } from './token-cache.js';
+
+export interface AgentDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly http: HttpClient;
+  /** Uniform in [0, 1); spreads renewals and retries of a fleet. */
+  readonly random: () => number;
+  /** All of the environment of sources' and actions' commands; without PATH the system's default. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface Agent {
+  /** Runs until the signal aborts (`aborted`) or until only an operator can help (`stopped`). */
+  run(signal: AbortSignal): Promise<'aborted' | 'stopped'>;
+  /** Settles at the broker's acknowledgement; rejects with `PublishRefusedError` or `OfflineError`. */
+  publish(message: Message): Promise<void>;
+  status(): AgentStatus;
+}
+
+const DEFAULT_ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin' };
+
+/** Status as the local socket tells it. */
+function statusBody(status: AgentStatus, { broker }: AgentConfig, identity: Identity): object {
+  const { state, since, detail, token, lastError, counters } = status;
+  const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+  return {
+    state,
+    since,
+    detail: detail ?? null,
+    client_id: identity.clientId,
+    issuer: identity.issuer,
+    broker: broker.url.href,
+    resource: broker.resource,
+    token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },
+    last_error: lastError ?? null,
+    counters: Object.fromEntries(Object.entries(counters).map(([k, n]) => [snake(k), n])),
+  };
+}
+
+export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
+  const { clock, logger, http, random, environment = DEFAULT_ENVIRONMENT } = deps;
+  const { stateDir, broker, workingDir } = config;
+  const state = createStateKeeper({ clock, logger });
+  const publisher = createPublisher({ logger, state });
+
+  const run = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
+    const { identity, signer } = await openIdentity(stateDir);
+    const cache = await openTokenCache(stateDir);
+    const socket = await openLocalSocket({
+      path: stateFile(stateDir, 'socket'),
+      publish: publisher.publish,
+      status: () => statusBody(state.status(), config, identity),
+      logger,
+    });
+    const over = new AbortController();
+    const signal = AbortSignal.any([outer, over.signal]);
+    const common = { publisher, state, clock, logger, workingDir, environment };
+    const actions = createActions(config.actions, { ...common, signal });
+    let goOnline = (): void => undefined;
+    const online = new Promise<void>((resolve) => {
+      goOnline = resolve;
+    });
+    signal.addEventListener('abort', goOnline);
+    const session = createSession({
+      broker,
+      clientId: identity.clientId,
+      tokens: createIssuedTokenSource({ identity, signer, cache, http, clock, logger }),
+      publisher,
+      state,
+      subscriptions: config.actions,
+      onMessage: actions.handle,
+      onOnline: goOnline,
+      clock,
+      logger,
+      random,
+    });
+    try {
+      const sources = Promise.all(
+        config.sources.map((source) => runSource(source, { ...common, online }, signal)),
+      );
+      // Sources end only when the signal aborts, or by a bug that must end the agent.
+      const end = await Promise.race([
+        session.run(signal),
+        sources.then(() => new Promise<never>(() => undefined)),
+      ]);
+      over.abort();
+      await Promise.all([sources, actions.idle()]);
+      if (end === 'aborted') state.enter('offline', 'shut down');
+      return end;
+    } finally {
+      over.abort();
+      await socket.close();
+    }
+  };
+
+  return { run, publish: publisher.publish, status: state.status };
+}

@@ -1,0 +1,144 @@
+/**
+ * The command line of `latchkey-agent`: names, options and help; the work is in the command files.
+ *
+ * Units   exit codes 0 ok, 1 failed, 2 usage or configuration, 3 unreachable.
+ * Errors  none leave: each becomes a line on stderr and an exit code.
+ * Source  STYLE 2.10.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { describeFailure, EXIT } from '@latchkey/shared';
+import { Command, CommanderError } from 'commander';
+import { runEnroll } from './enroll.js';
+import { type Io, writeLine } from './io.js';
+import { type PublishOptions, runPublish } from './publish.js';
+import { runRun } from './run.js';
+import { runStatus } from './status.js';
+import { runToken } from './token.js';
+import { runValidate } from './validate.js';
+
+const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
+const STATE_DIR = ['--state-dir <folder>', 'where the key and tokens are kept'] as const;
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const { version: number }: { version: string } = JSON.parse(text);
+  return number;
+}
+
+/** Parses `args` (without node and program) and runs the command. */
+export async function runProgram(args: readonly string[], io: Io): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = new Command('latchkey-agent')
+    .description('Keeps the device key, gets the token, holds the MQTT connection.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+    })
+    .showHelpAfterError('(add --help for an example)')
+    .addHelpText('after', example('latchkey-agent run --config /etc/latchkey/agent.toml'));
+  /** Adds the action whose result is the exit code. */
+  const runs = <Options>(
+    command: Command,
+    run: (options: Options, io: Io) => Promise<number>,
+  ): void => {
+    command.action(async () => {
+      exitCode = await run(command.opts() as Options, io);
+    });
+  };
+
+  runs(
+    program
+      .command('enroll')
+      .description('make the device key and bind it to a client id, once')
+      .requiredOption('--authority <url>', 'issuer URL of the authority')
+      .requiredOption('--client-id <id>', 'client id of this device')
+      .requiredOption('--code-file <file>', 'file with the enrollment code; - reads stdin')
+      .requiredOption(...STATE_DIR)
+      .addHelpText(
+        'after',
+        example(
+          'latchkey-agent enroll --authority https://id.example --client-id t-42 \\\n' +
+            '  --code-file code.txt --state-dir /var/lib/latchkey-agent',
+        ),
+      ),
+    runEnroll,
+  );
+  runs(
+    program
+      .command('run')
+      .description('connect, publish sources, run actions, until SIGTERM')
+      .requiredOption('--config <file>', 'agent.toml')
+      .addHelpText('after', example('latchkey-agent run --config /etc/latchkey/agent.toml')),
+    runRun,
+  );
+  const publish = program
+    .command('publish')
+    .description('publish a message through the running agent; the text comes from stdin')
+    .argument('<topic>', 'topic name')
+    .requiredOption(...STATE_DIR)
+    .option('--qos <0|1|2>', 'quality of service', '1')
+    .option('--retain', 'let the broker keep it for later subscribers', false)
+    .option('--message <text>', 'the message, instead of stdin')
+    .addHelpText(
+      'after',
+      example(
+        'echo 21.5 | latchkey-agent publish devices/t-42/telemetry/temperature \\\n' +
+          '  --state-dir /var/lib/latchkey-agent',
+      ),
+    );
+  publish.action(async (topic: string) => {
+    exitCode = await runPublish({ ...publish.opts<Omit<PublishOptions, 'topic'>>(), topic }, io);
+  });
+  runs(
+    program
+      .command('status')
+      .description('what the agent does now: state, token, counters, last error')
+      .requiredOption(...STATE_DIR)
+      .option('--json', 'as one JSON object', false)
+      .addHelpText('after', example('latchkey-agent status --state-dir /var/lib/latchkey-agent')),
+    runStatus,
+  );
+  runs(
+    program
+      .command('token')
+      .description('print an access token alone')
+      .requiredOption(...STATE_DIR)
+      .option('--resource <uri>', "whom the token is for; the authority's default when left out")
+      .option(
+        '--scope <value>',
+        'a right to ask for; may be repeated',
+        (value: string, values: readonly string[]) => [...values, value],
+        [] as readonly string[],
+      )
+      .addHelpText(
+        'after',
+        example(
+          'latchkey-agent token --state-dir /var/lib/latchkey-agent \\\n' +
+            '  --resource https://api.example --scope orders:read',
+        ),
+      ),
+    runToken,
+  );
+  runs(
+    program
+      .command('validate')
+      .description('check a config file and its state folder without starting')
+      .requiredOption('--config <file>', 'agent.toml')
+      .addHelpText('after', example('latchkey-agent validate --config /etc/latchkey/agent.toml')),
+    runValidate,
+  );
+
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const { text, exitCode: failure } = describeFailure(error);
+    writeLine(io.stderr, `latchkey-agent: ${text}`);
+    return failure;
+  }
+}

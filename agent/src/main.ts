@@ -1,0 +1,37 @@
+/**
+ * Entry of the program `latchkey-agent`.
+ *
+ * Units   none.
+ * Errors  none leave; the exit code tells.
+ * Source  STYLE 2.3 (SIGTERM and SIGINT end cleanly).
+ *
+ * @module
+ */
+import { createHttpClient, systemClock } from '@latchkey/shared';
+import { runProgram } from './cli/program.js';
+
+const stop = new AbortController();
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+
+/** Of our environment, what a command needs to find its programs and to know place and language. */
+function commandEnvironment(): Record<string, string> {
+  // biome-ignore lint/style/noProcessEnv: the entry of the program is where the environment is read
+  const env = process.env;
+  return Object.fromEntries(
+    ['PATH', 'HOME', 'LANG', 'TZ'].flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+process.exitCode = await runProgram(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  clock: systemClock,
+  http: createHttpClient(),
+  random: Math.random,
+  environment: commandEnvironment(),
+  signal: stop.signal,
+});

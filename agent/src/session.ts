@@ -1,0 +1,199 @@
+/**
+ * Keeps the device connected: token, connection, renewal, and the way back after each failure.
+ *
+ * Units   milliseconds, NumericDate.
+ * Errors  none for failures of network, authority and broker: `reactions.ts` decides what follows.
+ * Source  DESIGN 7 and 8; STANDARDS 4.4. MQTT 3.1.1 cannot change a token in a session, so the agent
+ *         reconnects with the new one while no message is in flight.
+ *
+ * @module
+ */
+import type { Clock, Logger } from '@latchkey/shared';
+import { createBackoff, NETWORK_BACKOFF, OPERATOR_BACKOFF } from './backoff.js';
+import type { BrokerConfig, Qos } from './config.js';
+import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
+import type { Publisher } from './publisher.js';
+import { type Reaction, reactTo } from './reactions.js';
+import { renewalAt } from './renewal.js';
+import type { StateKeeper } from './state.js';
+import type { AccessToken, TokenSource } from './token-source.js';
+import { orAborted, sleepUntil } from './waiting.js';
+
+export interface SessionDeps {
+  readonly broker: BrokerConfig;
+  readonly clientId: string;
+  readonly tokens: TokenSource;
+  readonly publisher: Publisher;
+  readonly state: StateKeeper;
+  readonly subscriptions: readonly { readonly filter: string; readonly qos: Qos }[];
+  readonly onMessage: (topic: string, payload: Buffer) => void;
+  /** Called each time the device is connected and subscribed. */
+  readonly onOnline: () => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly random: () => number;
+}
+
+/** A connection that held this long was a success; a shorter one does not reset the backoff. */
+const STABLE_AFTER_MS = 10_000;
+
+type End =
+  | { readonly kind: 'renewed'; readonly release: () => void }
+  | { readonly kind: 'lost'; readonly closed: Closed };
+
+export interface Session {
+  /** Runs until the signal aborts, or until only an operator can help; tells which. */
+  run(signal: AbortSignal): Promise<'aborted' | 'stopped'>;
+}
+
+export function createSession(deps: SessionDeps): Session {
+  const { broker, clientId, tokens, publisher, state, clock, logger, random } = deps;
+  const purpose = { resource: broker.resource };
+  const backoffs = {
+    network: createBackoff(NETWORK_BACKOFF, random),
+    operator: createBackoff(OPERATOR_BACKOFF, random),
+  };
+  const granted = new Set<string>();
+  const refusedWith = new Map<string, AccessToken>();
+  let lastToken: AccessToken | undefined;
+  let hasReplacedToken = false;
+
+  /** Sends only what the broker does not know yet, or it would deliver retained messages again. */
+  const subscribe = async (connection: MqttConnection, token: AccessToken): Promise<void> => {
+    if (!connection.isSessionPresent) granted.clear();
+    for (const { filter, qos } of deps.subscriptions) {
+      if (granted.has(filter) || refusedWith.get(filter) === token) continue;
+      if (await connection.subscribe(filter, qos)) {
+        granted.add(filter);
+        refusedWith.delete(filter);
+      } else {
+        refusedWith.set(filter, token);
+        state.noteError(`the broker refused the subscription to ${filter}`);
+        logger.warn({ event: 'subscription.refused', filter }, 'subscription refused');
+      }
+    }
+  };
+
+  const waitAfter = async (
+    reaction: Reaction & { kind: 'retry' },
+    signal: AbortSignal,
+    announce: (detail: string) => void,
+  ): Promise<void> => {
+    if (reaction.pace === 'at-once') return;
+    const waitMs = backoffs[reaction.pace].nextMs();
+    announce(`${reaction.detail}; next try in ${Math.ceil(waitMs / 1000)} s`);
+    await clock.sleep(waitMs, signal);
+  };
+
+  /** Resolves when the next token is in the cache. The session goes on meanwhile, to its end. */
+  const renew = async (token: AccessToken, signal: AbortSignal): Promise<void> => {
+    await sleepUntil(clock, renewalAt(token, random()), signal);
+    state.enter('renewing');
+    for (;;) {
+      try {
+        await orAborted(tokens.renew(purpose), signal);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        const reaction = reactTo(error, { now: clock.now(), hasReplacedToken });
+        state.noteError(reaction.detail);
+        if (reaction.kind === 'stop') throw error;
+        await waitAfter(reaction, signal, (detail) => state.enter('renewing', detail));
+      }
+    }
+  };
+
+  /** Holds the connection until its token was renewed or it is lost. */
+  const hold = async (
+    connection: MqttConnection,
+    token: AccessToken,
+    signal: AbortSignal,
+  ): Promise<End> => {
+    const over = new AbortController();
+    const renewal = renew(token, AbortSignal.any([signal, over.signal]));
+    try {
+      const first = await Promise.race([connection.closed, renewal]);
+      if (first !== undefined) return { kind: 'lost', closed: first };
+      const { release } = await publisher.pause();
+      publisher.detach();
+      await connection.close();
+      return { kind: 'renewed', release };
+    } finally {
+      over.abort();
+      renewal.catch(() => undefined);
+      publisher.detach();
+    }
+  };
+
+  /** One connection from token to close. `release` lets the messages go that waited for it. */
+  const connectOnce = async (signal: AbortSignal, release: () => void): Promise<End> => {
+    state.enter('obtaining');
+    const token = await orAborted(tokens.get(purpose), signal);
+    if (token !== lastToken) publisher.forgetRefused();
+    lastToken = token;
+    state.noteToken(token);
+    state.enter('connecting');
+    const { accessToken: password } = token;
+    const { onMessage } = deps;
+    const connection = await connectMqtt({ broker, clientId, password, clock, onMessage, signal });
+    hasReplacedToken = false;
+    const onlineAtMs = clock.nowMs();
+    try {
+      await orAborted(subscribe(connection, token), signal);
+      publisher.attach(connection);
+      state.count('connections');
+      state.enter('online');
+      release();
+      deps.onOnline();
+      return await hold(connection, token, signal);
+    } finally {
+      if (clock.nowMs() - onlineAtMs >= STABLE_AFTER_MS) {
+        backoffs.network.reset();
+        backoffs.operator.reset();
+      }
+      await connection.close();
+    }
+  };
+
+  const reactionTo = (error: unknown): Reaction =>
+    reactTo(error, { now: clock.now(), hasReplacedToken });
+  const lostReaction = ({ detail, suspect }: Closed): Reaction & { kind: 'retry' } => {
+    if (suspect !== undefined) publisher.noteRefused(suspect);
+    return { kind: 'retry', pace: 'network', discardsToken: false, detail };
+  };
+
+  return {
+    run: async (signal) => {
+      let release = (): void => undefined;
+      for (;;) {
+        let reaction: Reaction;
+        try {
+          const end = await connectOnce(signal, release);
+          if (end.kind === 'renewed') {
+            release = end.release;
+            continue;
+          }
+          reaction = lostReaction(end.closed);
+        } catch (error) {
+          release();
+          if (signal.aborted) return 'aborted';
+          reaction = reactionTo(error);
+          state.noteError(reaction.detail);
+        }
+        if (reaction.kind === 'stop') {
+          state.enter('stopped', reaction.detail);
+          return 'stopped';
+        }
+        if (reaction.discardsToken && lastToken !== undefined) {
+          await tokens.discard(lastToken);
+          hasReplacedToken = true;
+        }
+        try {
+          await waitAfter(reaction, signal, (detail) => state.enter('backing-off', detail));
+        } catch {
+          return 'aborted';
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/**
+ * What the agent is doing now and what it did so far; `status` and the log show it.
+ *
+ * Units   NumericDate.
+ * Errors  none.
+ * Source  DESIGN 7 (states).
+ *
+ * @module
+ */
+import type { Clock, Logger, NumericDate } from '@latchkey/shared';
+
+/**
+ * `enrolling`: a key, and no answer of the authority yet. `obtaining`: asking for a token.
+ * `connecting`: waiting for the broker. `online`. `renewing`: online, and asking for the next token.
+ * `backing-off`: waiting before the next try. `offline`: not running. `stopped`: an operator is needed.
+ */
+export type AgentState =
+  | 'enrolling'
+  | 'obtaining'
+  | 'connecting'
+  | 'online'
+  | 'renewing'
+  | 'backing-off'
+  | 'offline'
+  | 'stopped';
+
+const COUNTERS = [
+  'connections',
+  'published',
+  'refused',
+  'received',
+  'droppedReadings',
+  'failedReadings',
+  'actions',
+  'failedActions',
+  'droppedActions',
+] as const;
+export type Counter = (typeof COUNTERS)[number];
+
+export interface AgentStatus {
+  readonly state: AgentState;
+  readonly since: NumericDate;
+  readonly detail: string | undefined;
+  /** The token of the present or last connection; never its text. */
+  readonly token: { readonly expiresAt: NumericDate; readonly scope: string } | undefined;
+  readonly lastError: { readonly at: NumericDate; readonly message: string } | undefined;
+  readonly counters: Readonly<Record<Counter, number>>;
+}
+
+export interface StateKeeper {
+  /** Logs `agent.state` when state or detail changes. */
+  enter(state: AgentState, detail?: string): void;
+  count(counter: Counter): void;
+  noteError(message: string): void;
+  noteToken(token: { readonly expiresAt: NumericDate; readonly scope: string }): void;
+  status(): AgentStatus;
+}
+
+export function createStateKeeper(deps: {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): StateKeeper {
+  const { clock, logger } = deps;
+  const counters = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<Counter, number>;
+  let state: AgentState = 'offline';
+  let detail: string | undefined;
+  let since = clock.now();
+  let token: AgentStatus['token'];
+  let lastError: AgentStatus['lastError'];
+
+  return {
+    enter: (nextState, nextDetail) => {
+      if (nextState === state && nextDetail === detail) return;
+      if (nextState !== state) since = clock.now();
+      state = nextState;
+      detail = nextDetail;
+      const level = state === 'stopped' ? 'error' : state === 'backing-off' ? 'warn' : 'info';
+      logger[level]({ event: 'agent.state', state, ...(detail && { detail }) }, 'agent state');
+    },
+    count: (counter) => {
+      counters[counter] += 1;
+    },
+    noteError: (message) => {
+      lastError = { at: clock.now(), message };
+    },
+    noteToken: ({ expiresAt, scope }) => {
+      token = { expiresAt, scope };
+    },
+    status: () => ({ state, since, detail, token, lastError, counters: { ...counters } }),
+  };
+}

@@ -1,0 +1,159 @@
+/**
+ * A real Aedes on a free port without our plugin, whose answers a test chooses; it keeps every CONNECT
+ * and PUBLISH it saw.
+ *
+ * @module
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { Aedes, type Client } from 'aedes';
+import { onTestFinished } from 'vitest';
+
+export interface SeenConnect {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly password: string;
+  readonly clean: boolean;
+}
+
+export interface SeenPublish {
+  readonly clientId: string;
+  readonly topic: string;
+  readonly payload: string;
+  readonly qos: number;
+  readonly retain: boolean;
+}
+
+export interface AedesBroker {
+  readonly port: number;
+  readonly url: string;
+  readonly connects: readonly SeenConnect[];
+  /** Every PUBLISH that came in, refused ones too. */
+  readonly publishes: readonly SeenPublish[];
+  readonly subscribes: readonly string[];
+  /** CONNACK return code by the number of CONNECTs so far (from 1). Default 0. */
+  returnCode: (connect: SeenConnect, count: number) => number;
+  /** Whether a topic may be published; default yes. */
+  canPublish: (topic: string) => boolean;
+  canSubscribe: (filter: string) => boolean;
+  /** Publishes as the broker itself. */
+  send(topic: string, payload: string, options?: { qos?: 0 | 1; retain?: boolean }): Promise<void>;
+  /** Ends all connections. */
+  kick(): void;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  /** Resolves at the next PUBLISH on the topic, or when there was one. */
+  published(topic: string, count?: number): Promise<SeenPublish>;
+  connected(count: number): Promise<void>;
+}
+
+export async function startAedesBroker(): Promise<AedesBroker> {
+  const connects: SeenConnect[] = [];
+  const publishes: SeenPublish[] = [];
+  const subscribes: string[] = [];
+  const watchers = new Set<() => void>();
+  const sockets = new Set<Socket>();
+  const notify = (): void => {
+    for (const watch of watchers) watch();
+  };
+  const until = (isTrue: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const watch = () => {
+        if (!isTrue()) return;
+        watchers.delete(watch);
+        resolve();
+      };
+      watchers.add(watch);
+      watch();
+    });
+
+  const aedes = await Aedes.createBroker();
+  const clean = new WeakMap<Client, boolean>();
+  aedes.preConnect = (client, packet, callback) => {
+    clean.set(client, packet.clean ?? false);
+    callback(null, true);
+  };
+  aedes.authenticate = (client, username, password, callback) => {
+    const seen = {
+      clientId: client.id,
+      username,
+      password: password?.toString() ?? '',
+      clean: clean.get(client) ?? false,
+    };
+    connects.push(seen);
+    const code = self.returnCode(seen, connects.length);
+    if (code === 0) callback(null, true);
+    else callback(Object.assign(new Error('refused'), { returnCode: code }), false);
+    notify();
+  };
+  aedes.authorizePublish = (client, packet, callback) => {
+    publishes.push({
+      clientId: client?.id ?? '',
+      topic: packet.topic,
+      payload: packet.payload.toString(),
+      qos: packet.qos,
+      retain: packet.retain,
+    });
+    callback(self.canPublish(packet.topic) ? null : new Error('refused'));
+    notify();
+  };
+  aedes.authorizeSubscribe = (_client, subscription, callback) => {
+    subscribes.push(subscription.topic);
+    callback(null, self.canSubscribe(subscription.topic) ? subscription : null);
+    notify();
+  };
+  aedes.on('clientError', () => undefined);
+  aedes.on('connectionError', () => undefined);
+
+  const createListener = (): Server =>
+    createServer((socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      aedes.handle(socket);
+    });
+  let server = createListener();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+
+  const self: AedesBroker = {
+    port,
+    url: `mqtt://127.0.0.1:${port}`,
+    connects,
+    publishes,
+    subscribes,
+    returnCode: () => 0,
+    canPublish: () => true,
+    canSubscribe: () => true,
+    send: (topic, payload, { qos = 1, retain = false } = {}) =>
+      new Promise((resolve, reject) => {
+        const packet = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const;
+        aedes.publish(packet, (error) => (error ? reject(error) : resolve()));
+      }),
+    kick: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+    stop: async () => {
+      if (!server.listening) return;
+      self.kick();
+      server.close();
+      await once(server, 'close');
+    },
+    start: async () => {
+      server = createListener();
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
+    },
+    published: async (topic, count = 1) => {
+      const ofTopic = () => publishes.filter((publish) => publish.topic === topic);
+      await until(() => ofTopic().length >= count);
+      return ofTopic()[count - 1]!;
+    },
+    connected: (count) => until(() => connects.length >= count),
+  };
+  onTestFinished(async () => {
+    await self.stop();
+    aedes.close();
+  });
+  return self;
+}
