@@ -1,6 +1,15 @@
 /** Public surface of `@latchkey/agent`: exports only. */
 export { type Agent, type AgentDeps, createAgent } from './agent.js';
 export {
+  type Backoff,
+  type BackoffRange,
+  backoffLimitMs,
+  backoffMs,
+  createBackoff,
+  NETWORK_BACKOFF,
+  OPERATOR_BACKOFF,
+} from './backoff.js';
+export {
   type ActionConfig,
   type AgentConfig,
   type BrokerConfig,
@@ -17,6 +26,9 @@ export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
 export type { Message } from './mqtt-connection.js';
 export { ConnectRefusedError, OfflineError, PublishRefusedError } from './mqtt-errors.js';
+export { type FailureContext, type Reaction, reactTo } from './reactions.js';
+export { isAboveLimit, readNumber } from './reading.js';
+export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';
 export type { AgentState, AgentStatus, Counter } from './state.js';
 export { openTokenCache, type TokenCache } from './token-cache.js';
 export type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';

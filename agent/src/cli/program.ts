@@ -18,6 +18,8 @@ import { runStatus } from './status.js';
 import { runToken } from './token.js';
 import { runValidate } from './validate.js';
 
+export type { Io } from './io.js';
+
 const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
 const STATE_DIR = ['--state-dir <folder>', 'where the key and tokens are kept'] as const;
 
@@ -81,7 +83,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     .argument('<topic>', 'topic name')
     .requiredOption(...STATE_DIR)
     .option('--qos <0|1|2>', 'quality of service', '1')
-    .option('--retain', 'let the broker keep it for later subscribers', false)
+    .option('--retain', 'let the broker keep it for later subscribers')
     .option('--message <text>', 'the message, instead of stdin')
     .addHelpText(
       'after',
@@ -98,7 +100,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .command('status')
       .description('what the agent does now: state, token, counters, last error')
       .requiredOption(...STATE_DIR)
-      .option('--json', 'as one JSON object', false)
+      .option('--json', 'as one JSON object')
       .addHelpText('after', example('latchkey-agent status --state-dir /var/lib/latchkey-agent')),
     runStatus,
   );
@@ -111,8 +113,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .option(
         '--scope <value>',
         'a right to ask for; may be repeated',
-        (value: string, values: readonly string[]) => [...values, value],
-        [] as readonly string[],
+        (value: string, values: readonly string[] = []) => [...values, value],
       )
       .addHelpText(
         'after',

@@ -16,7 +16,7 @@ export interface PublishOptions {
   readonly topic: string;
   readonly stateDir: string;
   readonly qos: string;
-  readonly retain: boolean;
+  readonly retain?: boolean | undefined;
   /** The standard input when left out. */
   readonly message?: string | undefined;
 }
@@ -34,7 +34,7 @@ export async function runPublish(options: PublishOptions, io: Io): Promise<numbe
     topic,
     payload_base64: payload.toString('base64'),
     qos: Number(options.qos),
-    retain: options.retain,
+    retain: options.retain === true,
   });
   if (status === 200) return EXIT.ok;
   const reason = String(body.error_description ?? `the agent answered ${status}`);

@@ -16,7 +16,7 @@ import { type Io, writeLine } from './io.js';
 
 export interface StatusOptions {
   readonly stateDir: string;
-  readonly json: boolean;
+  readonly json?: boolean | undefined;
 }
 
 type Body = Readonly<Record<string, unknown>>;

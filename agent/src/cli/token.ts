@@ -17,14 +17,14 @@ import { type Io, writeLine } from './io.js';
 export interface TokenOptions {
   readonly stateDir: string;
   readonly resource?: string | undefined;
-  readonly scope: readonly string[];
+  readonly scope?: readonly string[] | undefined;
 }
 
 export async function runToken(options: TokenOptions, io: Io): Promise<number> {
   const stateDir = resolve(options.stateDir);
   const resource =
     options.resource === undefined ? undefined : parseResourceId(options.resource, '--resource');
-  const scope = options.scope.length === 0 ? undefined : options.scope.join(' ');
+  const scope = options.scope?.join(' ');
   const { identity, signer } = await openIdentity(stateDir);
   const cache = await openTokenCache(stateDir);
   const { http, clock } = io;

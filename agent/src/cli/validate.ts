@@ -1,5 +1,6 @@
 /**
- * `latchkey-agent validate`: checks a config file, and the state folder it names, without starting.
+ * `latchkey-agent validate`: checks a config file without starting. A state folder that the agent could
+ * not use is told as a note, since the file may be checked on another machine.
  *
  * Units   none.
  * Errors  exit code 2 with every problem listed.
@@ -7,7 +8,7 @@
  *
  * @module
  */
-import { EXIT } from '@latchkey/shared';
+import { EXIT, UsageError } from '@latchkey/shared';
 import { loadAgentConfig } from '../config.js';
 import { openIdentity } from '../identity.js';
 import { type Io, writeLine } from './io.js';
@@ -18,11 +19,16 @@ export interface ValidateOptions {
 
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
   const { stateDir, sources, actions, broker } = await loadAgentConfig(options.config);
-  const { identity } = await openIdentity(stateDir);
   writeLine(
     io.stdout,
-    `${options.config} is valid: ${identity.clientId} on ${broker.url.href}, ` +
+    `${options.config} is valid: ${broker.url.href}, ` +
       `${sources.length} source(s), ${actions.length} action(s)`,
   );
+  try {
+    await openIdentity(stateDir);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    writeLine(io.stderr, `note: ${error.message}`);
+  }
   return EXIT.ok;
 }
