@@ -17,6 +17,8 @@ export interface Logger {
   info(fields: LogFields, message: string): void;
   warn(fields: LogFields, message: string): void;
   error(fields: LogFields, message: string): void;
+  /** Whether lines of that level are written; where it is absent, assume so. */
+  isLevelEnabled?(level: 'debug'): boolean;
 }
 
 const nothing = (): void => undefined;
@@ -27,6 +29,7 @@ export const silentLogger: Logger = {
   info: nothing,
   warn: nothing,
   error: nothing,
+  isLevelEnabled: () => false,
 };
 
 /**

@@ -1,0 +1,220 @@
+/**
+ * The hooks of a CONNECT: `preConnect` and `authenticate`.
+ *
+ * Units   milliseconds where a name says so.
+ * Errors  none escape; each becomes one answer of MQTT, and anything not understood a refusal.
+ * Source  STANDARDS 5.2, 5.3 (7, 9, 11, 13, 18), 5.4; STYLE 2.5.
+ *
+ * @module
+ */
+import {
+  type Clock,
+  InsufficientScopeError,
+  InvalidTokenError,
+  type Logger,
+  OAuthError,
+  UnavailableError,
+} from '@latchkey/shared';
+import type { Aedes, Client, Compose, ConnectPacket, Hook } from './aedes-types.js';
+import type { Admission, Authenticate, ConnectRequest, SessionContext } from './authenticate.js';
+import { forLog } from './decision-log.js';
+import { asError, once, runHost } from './host-hooks.js';
+import { returnCodeOf } from './mqtt-codes.js';
+import type { Limits } from './options.js';
+
+export interface ConnectHooks {
+  readonly preConnect: Compose<'preConnect'>;
+  readonly authenticate: Compose<'authenticate'>;
+}
+
+/** A CONNECT between its two hooks. */
+interface Pending {
+  readonly packet: ConnectPacket;
+  admission: Admission | undefined;
+}
+
+/** The host said no; its own return code is kept when it has one. */
+class HostRefusal extends InsufficientScopeError {
+  readonly returnCode: number | undefined;
+
+  constructor(cause: unknown) {
+    super('refused by a hook of the host', { cause, detail: 'refused by a hook of the host' });
+    this.returnCode = (cause as { returnCode?: number } | null)?.returnCode;
+  }
+}
+
+const MQTT_5 = 5;
+
+/** What breaks the protocol, and is answered by closing the connection [MQTT-4.8.0-1]. */
+function protocolProblem(packet: ConnectPacket): string | undefined {
+  if (packet.protocolVersion === MQTT_5) return undefined; // Aedes answers: unacceptable version
+  if (packet.bridgeMode === true) return 'bridge mode is not offered';
+  if (packet.password !== undefined && packet.username === undefined) {
+    return 'a password without a user name'; // [MQTT-3.1.2-22]
+  }
+  if ((packet.will?.qos ?? 0) > 2) return 'a will of QoS 3'; // [MQTT-3.1.2-14]
+  return undefined;
+}
+
+export function addressOf(client: Client): string | undefined {
+  const { conn, req } = client as { conn?: object; req?: { socket?: object } | null };
+  const socket = (req?.socket ?? conn) as { remoteAddress?: string } | undefined;
+  return socket?.remoteAddress;
+}
+
+export function createConnectHooks(deps: {
+  readonly broker: Aedes;
+  readonly authenticate: Authenticate;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits: Limits;
+  readonly isGuarded: (client: Client) => boolean;
+  /** Fits the stored session to the rights before Aedes restores it. */
+  readonly narrow: (client: Client, context: SessionContext) => Promise<void>;
+  /** Opens the session. Throws when it cannot be kept within its bounds. */
+  readonly open: (client: Client, packet: ConnectPacket, admission: Admission) => void;
+}): ConnectHooks {
+  const { broker, authenticate, clock, logger, limits, isGuarded, narrow, open } = deps;
+  const pendings = new WeakMap<Client, Pending>();
+
+  const logRefusal = (client: Client, packet: ConnectPacket | undefined, error: Error): void => {
+    const isOAuth = error instanceof OAuthError;
+    const fields = {
+      event: 'connect.refused',
+      mqttClientId: packet && forLog(packet.clientId),
+      reason: isOAuth ? error.error : 'protocol',
+      detail: forLog((isOAuth ? error.detail : undefined) ?? error.message),
+      ...(isOAuth ? { returnCode: returnCodeOf(error) } : {}),
+      address: addressOf(client),
+    };
+    logger.warn(fields, 'connection refused');
+  };
+
+  const preConnect: Compose<'preConnect'> = (host) => (client, packet, callback) => {
+    const answer = once(callback);
+    // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
+    const refuse = (error: Error): void => {
+      logRefusal(client, packet, error);
+      answer(error, false);
+    };
+    const problem = isGuarded(client)
+      ? protocolProblem(packet)
+      : 'the stream is not guarded: use broker.handle(latchkey.guard(stream))';
+    if (problem !== undefined) return refuse(new Error(problem));
+    if (!pendings.has(client)) pendings.set(client, { packet, admission: undefined });
+    const hostRefused = (error: unknown) =>
+      refuse(new Error('refused by a hook of the host', { cause: error }));
+    runHost(
+      () =>
+        host.call(broker, client, packet, (error, isAllowed) => {
+          if (error || isAllowed !== true) hostRefused(error);
+          else answer(null, true);
+        }),
+      hostRefused,
+    );
+  };
+
+  const askHost = (
+    host: Hook<'authenticate'>,
+    ...[client, username, password]: [Client, string | undefined, Buffer | undefined]
+  ): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const fail = (error: unknown) => reject(new HostRefusal(error));
+      runHost(
+        () =>
+          host.call(broker, client, username, password, (error, isAllowed) => {
+            if (error || isAllowed !== true) fail(error);
+            else resolve();
+          }),
+        fail,
+      );
+    });
+
+  const requestOf = (
+    { clientId, will, keepalive }: ConnectPacket,
+    username: string | undefined,
+    password: Buffer | undefined,
+  ): ConnectRequest => ({
+    mqttClientId: clientId,
+    username,
+    password,
+    will: will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false },
+    keepaliveSeconds: keepalive ?? 0,
+  });
+
+  const withinTime = async <Value>(work: Promise<Value>): Promise<Value> => {
+    const timer = new AbortController();
+    const late = clock.sleep(limits.authenticateTimeoutMs, timer.signal).then((): never => {
+      throw new UnavailableError('authentication takes too long', { detail: 'timeout' });
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      timer.abort();
+    }
+  };
+
+  const authenticateHook: Compose<'authenticate'> =
+    (host) => (client, username, password, callback) => {
+      const pending = pendings.get(client);
+      if (pending?.admission !== undefined) {
+        // A hook of the host that wrapped ours calls it again: it was decided a moment ago.
+        runHost(
+          () => host.call(broker, client, username, password, callback),
+          () => callback(null, false),
+        );
+        return;
+      }
+      // Closing a connection wipes the QoS 2 state of its client id when `clean` is set, and until
+      // the token is verified that id may be somebody else's (STANDARDS 5.3, 9).
+      client.clean = false;
+      const answer = once(callback);
+      const refuse = (thrown: unknown): void => {
+        const error = asError(thrown);
+        if (!(error instanceof OAuthError)) {
+          const fields = { event: 'connect.failed', detail: error.stack };
+          logger.error(fields, 'unexpected error in authenticate');
+        }
+        const known =
+          error instanceof OAuthError
+            ? error
+            : new UnavailableError('the broker cannot decide now', { cause: error });
+        logRefusal(client, pending?.packet, known);
+        const returnCode =
+          (known instanceof HostRefusal ? known.returnCode : undefined) ?? returnCodeOf(known);
+        answer(Object.assign(new Error(known.message), { returnCode }), false);
+      };
+      if (pending === undefined) {
+        refuse(new UnavailableError('the CONNECT was not seen', { detail: 'no preConnect' }));
+        return;
+      }
+      const { packet } = pending;
+      const work = async (): Promise<Admission> => {
+        const admission = await authenticate(requestOf(packet, username, password));
+        pending.admission = admission;
+        await askHost(host, client, username, password);
+        if (packet.clean === false) await narrow(client, admission.context);
+        return admission;
+      };
+      withinTime(work())
+        .then((admission) => {
+          if (client.closed) return; // Aedes forgets the answer too
+          if (clock.now() >= admission.context.expiresAt) {
+            const detail = 'expired: while it was verified';
+            throw new InvalidTokenError('the access token is not valid', { detail });
+          }
+          open(client, packet, admission);
+          client.clean = packet.clean ?? true;
+          answer(null, true);
+        })
+        .catch(refuse)
+        .finally(() => {
+          pendings.delete(client);
+          // Aedes keeps the packet as long as the connection; the token in it has done its work.
+          delete packet.password;
+        })
+        .catch(() => undefined);
+    };
+
+  return { preConnect, authenticate: authenticateHook };
+}

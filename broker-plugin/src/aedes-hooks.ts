@@ -1,0 +1,174 @@
+/**
+ * Puts the plugin into a broker: hooks, events, and the stored sessions.
+ *
+ * Units   none.
+ * Errors  `TypeError` when the broker is not one this was written for, or has the plugin already.
+ * Source  STANDARDS 5.2 to 5.4; DESIGN 6.
+ *
+ * @module
+ */
+import type { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { type Clock, type Logger, UnavailableError } from '@latchkey/shared';
+import { addressOf, createConnectHooks } from './aedes-connect.js';
+import { createTrafficHooks } from './aedes-traffic.js';
+import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
+import type { Authenticate } from './authenticate.js';
+import { createDecisionLog, forLog } from './decision-log.js';
+import { asError, composeHook } from './host-hooks.js';
+import type { Limits } from './options.js';
+import { limitPackets } from './packet-limits.js';
+import type { Session, Sessions } from './sessions.js';
+import { createStoredSessions } from './stored-sessions.js';
+import type { StreamGuards } from './stream-guard.js';
+
+export interface InstallDeps {
+  readonly authenticate: Authenticate;
+  readonly sessions: Sessions;
+  readonly guards: StreamGuards;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits: Limits;
+}
+
+/** Registered, so that two copies of this package in one process see each other. */
+const INSTALLED = Symbol.for('latchkey.installed');
+
+function markInstalled(broker: Aedes): void {
+  if (Object.hasOwn(broker, INSTALLED)) {
+    throw new TypeError('this broker has Latchkey installed already');
+  }
+  Object.defineProperty(broker, INSTALLED, { value: true });
+}
+
+function listen(
+  broker: Aedes,
+  deps: InstallDeps,
+  sessionOf: (client: Client) => Session | undefined,
+  closeLater: (client: Client) => void,
+): void {
+  const { sessions, guards, clock, logger } = deps;
+
+  broker.on('connackSent', ({ returnCode }, client) => {
+    const session = sessionOf(client);
+    if (returnCode !== 0 || session?.state !== 'accepted') return;
+    sessions.begin(session);
+    guards.release(client.conn);
+    const { clientId, jti, expiresAt } = session.context;
+    logger.info(
+      {
+        event: 'connect.accepted',
+        clientId,
+        mqttClientId: client.id,
+        jti,
+        expiresAt,
+        address: addressOf(client),
+      },
+      'connection accepted',
+    );
+  });
+
+  broker.on('ping', (_packet, client) => {
+    const session = sessionOf(client);
+    if (session === undefined || clock.now() >= session.context.expiresAt) closeLater(client);
+  });
+
+  // Without a listener an error ends the process, and a refused will of a dead broker is one.
+  (broker as EventEmitter).on('error', (error: unknown) => {
+    const detail = forLog(asError(error).message);
+    logger.error({ event: 'broker.error', detail }, 'the broker reports an error');
+  });
+
+  const onClientError = (client: Client, error: Error): void => {
+    // A second CONNECT is reported with the whole packet: the token goes before any listener of the
+    // host can write it to a log (I1).
+    const { info } = error as { info?: { password?: unknown } };
+    if (info?.password !== undefined) delete info.password;
+    const fields = {
+      event: 'connection.failed',
+      mqttClientId: client.id === null ? undefined : forLog(client.id),
+      detail: forLog(error.message),
+    };
+    logger.debug(fields, 'connection failed');
+  };
+  broker.prependListener('clientError', onClientError);
+  broker.prependListener('connectionError', onClientError);
+}
+
+export function installHooks(broker: Aedes, deps: InstallDeps): void {
+  assertSupported(broker);
+  markInstalled(broker);
+  const { authenticate, sessions, guards, clock, logger, limits } = deps;
+  const bySessionClient = new WeakMap<object, Session>();
+  const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
+
+  const disconnect = (client: Client): void => {
+    client.close();
+    // Closing waits for the host's emitter, which may be slow, and delivers until then.
+    client.conn.destroy();
+  };
+  const closeLater = (client: Client): void => {
+    setImmediate(() => {
+      const session = sessionOf(client);
+      if (session === undefined) disconnect(client);
+      else sessions.end(session);
+    });
+  };
+
+  const traffic = createTrafficHooks({
+    broker,
+    clock,
+    logger,
+    decisions: createDecisionLog(logger),
+    sessionOf,
+    closeLater,
+    forget: (client, subscription) => stored.refuse(client, subscription),
+    dropWill: (will) => {
+      const { clientId, brokerId } = will as { clientId?: string; brokerId?: string };
+      if (clientId === undefined || brokerId === undefined) return;
+      persistenceOf(broker)
+        .delWill({ id: clientId, brokerId })
+        .catch(() => undefined);
+    },
+  });
+
+  const stored = createStoredSessions({
+    persistence: persistenceOf(broker),
+    logger,
+    isStorable: (client, subscription) => {
+      const session = bySessionClient.get(client);
+      return session === undefined || traffic.isAllowedFilter(session.context, subscription);
+    },
+  });
+
+  const connect = createConnectHooks({
+    broker,
+    authenticate,
+    clock,
+    logger,
+    limits,
+    isGuarded: ({ conn }) => guards.isHolding(conn),
+    narrow: (client, context) =>
+      stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription)),
+    open: (client, packet, { context, willDecision }) => {
+      if (!limitPackets(client, limits)) {
+        const detail = 'the parser of this Aedes is not known, so packets cannot be bounded';
+        throw new UnavailableError('the broker cannot serve now', { detail });
+      }
+      const will =
+        packet.will && willDecision ? { packet: packet.will, decision: willDecision } : undefined;
+      const session = sessions.open({ context, will, disconnect: () => disconnect(client) });
+      bySessionClient.set(client, session);
+      const conn: Duplex = client.conn;
+      conn.once('close', () => sessions.end(session));
+      if (conn.destroyed) sessions.end(session);
+    },
+  });
+
+  composeHook(broker, 'preConnect', connect.preConnect);
+  composeHook(broker, 'authenticate', connect.authenticate);
+  composeHook(broker, 'authorizePublish', traffic.authorizePublish);
+  composeHook(broker, 'authorizeSubscribe', traffic.authorizeSubscribe);
+  composeHook(broker, 'authorizeForward', traffic.authorizeForward);
+  listen(broker, deps, sessionOf, closeLater);
+}

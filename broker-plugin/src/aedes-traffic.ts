@@ -1,0 +1,226 @@
+/**
+ * The hooks of a session's traffic: `authorizePublish`, `authorizeSubscribe`, `authorizeForward`.
+ *
+ * All three decide synchronously from the session's context; the host's hooks come after and can
+ * only deny.
+ *
+ * Units   none.
+ * Errors  none escape. A refused publication closes the connection, the one answer MQTT 3.1.1 has; a
+ *         refused filter gets SUBACK 128; a refused delivery is dropped.
+ * Source  STANDARDS 1.6, 5.2, 5.3 (1 to 6, 12, 14, 15), 5.4; DESIGN 9 (I2 to I5).
+ *
+ * @module
+ */
+import type { Clock, Logger, TopicRequest } from '@latchkey/shared';
+import type {
+  Aedes,
+  Client,
+  Compose,
+  ForwardPacket,
+  PublishPacket,
+  Subscription,
+} from './aedes-types.js';
+import type { SessionContext } from './authenticate.js';
+import { authorize } from './authorize.js';
+import { type DecisionLog, forLog } from './decision-log.js';
+import { asError, once, runHost } from './host-hooks.js';
+import type { Session } from './sessions.js';
+
+export interface TrafficHooks {
+  readonly authorizePublish: Compose<'authorizePublish'>;
+  readonly authorizeSubscribe: Compose<'authorizeSubscribe'>;
+  readonly authorizeForward: Compose<'authorizeForward'>;
+  /** Whether the rights allow the filter now, without a line in the log. */
+  isAllowedFilter(context: SessionContext, subscription: Subscription): boolean;
+}
+
+/**
+ * Aedes answers a refused delivery to a stored session by clearing the queued message with the same
+ * message id. A live message has none yet, so it would clear the first waiting message that has none
+ * either: another one. No queue has this id.
+ */
+const NO_MESSAGE_ID = -1;
+
+export function createTrafficHooks(deps: {
+  readonly broker: Aedes;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly decisions: DecisionLog;
+  readonly sessionOf: (client: Client) => Session | undefined;
+  /** Ends the session, if there is one, and closes the connection, but not within this call. */
+  readonly closeLater: (client: Client) => void;
+  /** Keeps a refused filter out of the stored session. */
+  readonly forget: (client: Client, subscription: Subscription) => void;
+  /** A will that another broker left behind and nobody here can answer for. */
+  readonly dropWill: (will: PublishPacket) => void;
+}): TrafficHooks {
+  const { broker, clock, logger, decisions, sessionOf, closeLater, forget, dropWill } = deps;
+
+  /** Decides and logs. */
+  const decide = (session: Session, request: TopicRequest): boolean => {
+    const decision = authorize(session.context, request, clock.now());
+    decisions.write(session.context, request, decision);
+    return decision.allowed;
+  };
+
+  const publication = ({ topic, qos, retain }: PublishPacket): TopicRequest => ({
+    action: 'publish',
+    topic,
+    qos,
+    retain,
+  });
+
+  const refuseStranger = (client: Client, action: string, topic: string): void => {
+    const fields = { event: `${action}.refused`, topic: forLog(topic), reason: 'no-session' };
+    logger.warn(fields, `${action} refused`);
+    closeLater(client);
+  };
+
+  /** A will may be published after `exp`, by the very connection that was allowed it at CONNECT. */
+  const isApprovedWill = (client: Client, packet: PublishPacket): boolean => {
+    const session = sessionOf(client);
+    return session?.will?.packet === packet && session.hasBegun && client.closed;
+  };
+
+  const isPublishAllowed = (client: Client | null, packet: PublishPacket): boolean => {
+    if (client === null) {
+      const fields = {
+        event: 'publish.refused',
+        topic: forLog(packet.topic),
+        reason: 'stale-will',
+      };
+      logger.warn(fields, 'a will of another broker is dropped');
+      dropWill(packet);
+      return false;
+    }
+    const session = sessionOf(client);
+    if (session === undefined) {
+      refuseStranger(client, 'publish', packet.topic);
+      return false;
+    }
+    if (isApprovedWill(client, packet)) {
+      const { decision } = session.will as NonNullable<Session['will']>;
+      decisions.write(session.context, publication(packet), decision);
+      return true;
+    }
+    // What is no PUBLISH is a will, and the only one that may pass just did.
+    return session.state === 'live' && packet.cmd === 'publish'
+      ? decide(session, publication(packet))
+      : false;
+  };
+
+  const authorizePublish: Compose<'authorizePublish'> = (host) => (client, packet, callback) => {
+    const answer = once(callback);
+    const refuse = () => answer(new Error('not authorized to publish'));
+    try {
+      if (!isPublishAllowed(client, packet)) return refuse();
+      const { topic, qos, retain } = packet;
+      const hostAnswered = (error?: Error | null): void => {
+        if (error) {
+          answer(error);
+          return;
+        }
+        const session = client === null ? undefined : sessionOf(client);
+        // The host may take its time, and may have written into the packet.
+        const isSame = packet.topic === topic && packet.qos === qos && packet.retain === retain;
+        const isStillAllowed =
+          client !== null &&
+          session !== undefined &&
+          (isApprovedWill(client, packet)
+            ? isSame
+            : session.state === 'live' &&
+              !client.closed &&
+              (isSame || decide(session, publication(packet))));
+        if (isStillAllowed) answer(null);
+        else refuse();
+      };
+      runHost(() => host.call(broker, client, packet, hostAnswered), refuse);
+    } catch (error) {
+      logger.error({ event: 'publish.failed', detail: asError(error).stack }, 'unexpected error');
+      refuse();
+    }
+  };
+
+  const subscription = ({ topic, qos }: Subscription): TopicRequest => ({
+    action: 'subscribe',
+    topic,
+    qos,
+  });
+
+  const authorizeSubscribe: Compose<'authorizeSubscribe'> =
+    (host) => (client, requested, callback) => {
+      const answer = once(callback);
+      // Never an error: it would close the connection and, on restoring, lock the client out.
+      const refuse = (): void => {
+        if (sessionOf(client) !== undefined && !client.clean) forget(client, requested);
+        answer(null, null);
+      };
+      try {
+        const session = sessionOf(client);
+        if (session === undefined) {
+          refuseStranger(client, 'subscribe', requested.topic);
+          return refuse();
+        }
+        if (session.state === 'ended' || !decide(session, subscription(requested))) return refuse();
+        const { topic, qos } = requested;
+        runHost(
+          () =>
+            host.call(broker, client, requested, (error, granted) => {
+              if (error || typeof granted !== 'object' || granted === null) return refuse();
+              const isSame = granted.topic === topic && granted.qos <= qos;
+              if (session.state === 'ended') return refuse();
+              if (!isSame && !decide(session, subscription(granted))) return refuse();
+              answer(null, granted);
+            }),
+          refuse,
+        );
+      } catch (error) {
+        const detail = asError(error).stack;
+        logger.error({ event: 'subscribe.failed', detail }, 'unexpected error');
+        refuse();
+      }
+    };
+
+  const isDeliveryAllowed = (client: Client, packet: ForwardPacket): boolean => {
+    const session = sessionOf(client);
+    if (session === undefined) {
+      refuseStranger(client, 'receive', packet.topic);
+      return false;
+    }
+    // Before CONNACK nothing may be sent; what is queued is sent after it.
+    if (session.state !== 'live') return false;
+    const request: TopicRequest = { action: 'receive', topic: packet.topic };
+    const decision = authorize(session.context, request, clock.now());
+    if (decision.allowed) return true;
+    decisions.write(session.context, request, decision);
+    if (decision.reason === 'expired') closeLater(client);
+    return false;
+  };
+
+  const authorizeForward: Compose<'authorizeForward'> = (host) => (client, packet) => {
+    const refuse = (): null => {
+      if (!packet.messageId) packet.messageId = NO_MESSAGE_ID;
+      return null;
+    };
+    try {
+      const { topic } = packet;
+      if (!isDeliveryAllowed(client, packet)) return refuse();
+      const granted = host.call(broker, client, packet);
+      if (!granted || typeof granted !== 'object') return refuse();
+      // A hook of the host may have put another topic in.
+      if (granted.topic !== topic && !isDeliveryAllowed(client, granted)) return refuse();
+      return granted;
+    } catch (error) {
+      logger.error({ event: 'receive.failed', detail: asError(error).stack }, 'unexpected error');
+      return refuse();
+    }
+  };
+
+  return {
+    authorizePublish,
+    authorizeSubscribe,
+    authorizeForward,
+    isAllowedFilter: (context, requested) =>
+      authorize(context, subscription(requested), clock.now()).allowed,
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * Decides what an authenticated session may publish, subscribe to and receive.
+ *
+ * Pure and synchronous: the same answer is enforced, logged and shown by `explain`, so that an
+ * explanation can never differ from the decision.
+ *
+ * Units   `now`: NumericDate.
+ * Errors  none; whatever is not understood is refused.
+ * Source  DESIGN 4 and 9 (I2, I4, I5, I12); STANDARDS 4.2, 4.3, 5.3 (5, 6, 12).
+ *
+ * @module
+ */
+import {
+  type Allowed,
+  type DenialReason,
+  decide,
+  type NumericDate,
+  type TopicRequest,
+  type TopicScope,
+} from '@latchkey/shared';
+import type { SessionContext } from './authenticate.js';
+
+export interface Refused {
+  readonly allowed: false;
+  readonly reason: DenialReason | 'expired' | 'reserved-topic';
+  /** For a person; holds no value from the wire. */
+  readonly detail: string;
+  /** The entry that comes closest, when there is one. */
+  readonly nearest: TopicScope | undefined;
+}
+export type TopicDecision = Allowed | Refused;
+
+const DOLLAR = 36;
+
+const EXPIRED: Refused = Object.freeze({
+  allowed: false,
+  reason: 'expired',
+  detail: 'the access token is expired',
+  nearest: undefined,
+});
+
+/**
+ * `$SYS` lists every client, `$SYS/…/new/clients` disconnects one, `$share/…` and `$queue/…` are
+ * plain text to an MQTT 3.1.1 broker: nothing that begins with `$` is a topic of a device.
+ */
+const RESERVED: Refused = Object.freeze({
+  allowed: false,
+  reason: 'reserved-topic',
+  detail: 'topics that begin with $ are reserved',
+  nearest: undefined,
+});
+
+/** Decides one request of a session, or one delivery to it, at the instant `now`. */
+export function authorize(
+  context: SessionContext,
+  request: TopicRequest,
+  now: NumericDate,
+): TopicDecision {
+  if (now >= context.expiresAt) return EXPIRED;
+  if (request.topic.charCodeAt(0) === DOLLAR) return RESERVED;
+  return decide(context.rights, request);
+}

@@ -1,0 +1,151 @@
+/**
+ * Configuration of `latchkey-broker`: one strict TOML schema, all problems listed together.
+ *
+ * Units   bytes, seconds in the file, milliseconds where a member says so.
+ * Errors  `ConfigError` with the dotted path of each problem.
+ * Source  STYLE 2.6; `broker.example.toml` shows every option with its default.
+ *
+ * @module
+ */
+import { readFile } from 'node:fs/promises';
+import {
+  ConfigError,
+  type Issuer,
+  isLoopbackHost,
+  parseConfigText,
+  parsedBy,
+  parseIssuer,
+  parseResourceId,
+  type ResourceId,
+} from '@latchkey/shared';
+import * as v from 'valibot';
+import { DEFAULT_LIMITS, LIMIT_BOUNDS, type Limits } from '../options.js';
+
+export type ListenerType = 'tcp' | 'websocket';
+
+export interface ListenConfig {
+  readonly type: ListenerType;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface BrokerConfig {
+  readonly issuer: Issuer;
+  readonly audience: ResourceId;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly limits: Limits;
+  /** Connections at once, for each listener. */
+  readonly maxConnections: number;
+  readonly listen: readonly ListenConfig[];
+}
+
+const MAX_LISTENERS = 16;
+
+const text = v.string();
+const whole = (least: number, most: number) => {
+  const expected = `must be a whole number from ${least} to ${most}`;
+  return v.pipe(
+    v.number(),
+    v.integer(expected),
+    v.minValue(least, expected),
+    v.maxValue(most, expected),
+  );
+};
+
+const listenSchema = v.strictObject({
+  type: v.picklist(['tcp', 'websocket']),
+  host: v.optional(
+    v.pipe(
+      text,
+      v.check(
+        isLoopbackHost,
+        'must be a loopback host such as 127.0.0.1: listeners have no TLS yet, and tokens would cross the network in clear text',
+      ),
+    ),
+    '127.0.0.1',
+  ),
+  port: whole(0, 65_535),
+});
+
+const limitsSchema = v.strictObject({
+  max_connections: v.optional(whole(1, 10_000_000), 10_000),
+  connect_bytes: v.optional(whole(1, LIMIT_BOUNDS.connectBytes), DEFAULT_LIMITS.connectBytes),
+  connect_timeout_seconds: v.optional(
+    whole(1, LIMIT_BOUNDS.connectTimeoutMs / 1000),
+    DEFAULT_LIMITS.connectTimeoutMs / 1000,
+  ),
+  authenticate_timeout_seconds: v.optional(
+    whole(1, LIMIT_BOUNDS.authenticateTimeoutMs / 1000),
+    DEFAULT_LIMITS.authenticateTimeoutMs / 1000,
+  ),
+  packet_bytes: v.optional(whole(1, LIMIT_BOUNDS.packetBytes), DEFAULT_LIMITS.packetBytes),
+  max_keepalive_seconds: v.optional(
+    whole(1, LIMIT_BOUNDS.maxKeepaliveSeconds),
+    DEFAULT_LIMITS.maxKeepaliveSeconds,
+  ),
+  filters_per_subscribe: v.optional(
+    whole(1, LIMIT_BOUNDS.filtersPerSubscribe),
+    DEFAULT_LIMITS.filtersPerSubscribe,
+  ),
+});
+
+/** Two entries on one port can never both listen; port 0 takes a free one each time. */
+function haveOwnPorts(entries: readonly ListenConfig[]): boolean {
+  const ports = entries.filter(({ port }) => port !== 0).map((one) => `${one.host}:${one.port}`);
+  return new Set(ports).size === ports.length;
+}
+
+const configSchema = v.strictObject({
+  issuer: v.pipe(
+    text,
+    parsedBy((value) => parseIssuer(value)),
+  ),
+  audience: v.pipe(
+    text,
+    parsedBy((value) => parseResourceId(value)),
+  ),
+  log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+  limits: v.optional(limitsSchema, {}),
+  listen: v.pipe(
+    v.array(listenSchema),
+    v.minLength(1, 'must have at least one entry'),
+    v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
+    v.check(haveOwnPorts, 'must not name one host and port twice'),
+  ),
+});
+
+/** Parses the text of a config file; `file` is its name for messages. */
+export function parseBrokerConfig(source: string, file: string): BrokerConfig {
+  const { issuer, audience, log_level, limits, listen } = parseConfigText(
+    configSchema,
+    source,
+    file,
+  );
+  return Object.freeze({
+    issuer,
+    audience,
+    logLevel: log_level,
+    maxConnections: limits.max_connections,
+    limits: Object.freeze({
+      connectBytes: limits.connect_bytes,
+      connectTimeoutMs: limits.connect_timeout_seconds * 1000,
+      authenticateTimeoutMs: limits.authenticate_timeout_seconds * 1000,
+      packetBytes: limits.packet_bytes,
+      maxKeepaliveSeconds: limits.max_keepalive_seconds,
+      filtersPerSubscribe: limits.filters_per_subscribe,
+    }),
+    listen,
+  });
+}
+
+/** Reads and parses a config file. */
+export async function loadBrokerConfig(file: string): Promise<BrokerConfig> {
+  let source: string;
+  try {
+    source = await readFile(file, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    throw new ConfigError(file, [{ path: '', message: `cannot be read (${code})` }]);
+  }
+  return parseBrokerConfig(source, file);
+}

@@ -1,0 +1,122 @@
+/**
+ * Listeners of `latchkey-broker`: MQTT over TCP and over WebSocket.
+ *
+ * Units   bytes and milliseconds as the names say.
+ * Errors  `ListenError`, naming the entry of the configuration that cannot listen.
+ * Source  MQTT 3.1.1 6 ([MQTT-6.0.0-1] to [MQTT-6.0.0-4]), RFC 6455 4.2.
+ *
+ * @module
+ */
+import { once } from 'node:events';
+import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
+import {
+  type AddressInfo,
+  createServer as createTcpServer,
+  type Server as TcpServer,
+} from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createWebSocketStream, WebSocketServer } from 'ws';
+import type { ListenConfig } from './config.js';
+
+/** Takes a new connection; `request` is that of the WebSocket handshake. */
+export type Accept = (stream: Duplex, request?: IncomingMessage) => void;
+
+export interface Listener {
+  readonly type: ListenConfig['type'];
+  readonly host: string;
+  /** The port in use, also when the configuration says 0. */
+  readonly port: number;
+  /** Stops accepting and resolves when every connection is gone; ends those that did not come far. */
+  close(): Promise<void>;
+}
+
+/** A listener that cannot listen. The message names the entry of the configuration. */
+export class ListenError extends Error {
+  constructor(message: string, options: { readonly cause: unknown }) {
+    super(message, options);
+    this.name = 'ListenError';
+  }
+}
+
+interface ListenerOptions {
+  readonly config: ListenConfig;
+  readonly accept: Accept;
+  readonly maxConnections: number;
+  /** Largest WebSocket message, in bytes. */
+  readonly maxMessageBytes: number;
+  readonly handshakeTimeoutMs: number;
+}
+
+const SUBPROTOCOL = 'mqtt';
+
+function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function createWebSocketListener(options: ListenerOptions): Server {
+  const { accept, maxMessageBytes, handshakeTimeoutMs } = options;
+  const http = createHttpServer((_request, response) => {
+    response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end();
+  });
+  http.headersTimeout = handshakeTimeoutMs;
+  http.requestTimeout = handshakeTimeoutMs;
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: maxMessageBytes,
+    handleProtocols: () => SUBPROTOCOL,
+  });
+  http.on('upgrade', (request, socket, head) => {
+    socket.on('error', () => undefined);
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',');
+    if (!offered.some((name) => name.trim() === SUBPROTOCOL)) {
+      refuseUpgrade(socket, '400 Bad Request'); // [MQTT-6.0.0-3]
+      return;
+    }
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const stream = createWebSocketStream(webSocket);
+      webSocket.prependListener('message', (_data, isBinary) => {
+        if (!isBinary) webSocket.terminate(); // [MQTT-6.0.0-1]
+      });
+      accept(stream, request);
+    });
+  });
+  return http;
+}
+
+function describe(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'EADDRINUSE') return 'the port is taken';
+  if (code === 'EACCES') return 'the port is not allowed for this user';
+  return code ?? (error as Error).message;
+}
+
+/** Starts to listen; `index` is the place of the entry in the configuration. */
+export async function openListener(options: ListenerOptions, index: number): Promise<Listener> {
+  const { config, accept, maxConnections } = options;
+  const { type, host } = config;
+  const server: TcpServer =
+    type === 'tcp'
+      ? createTcpServer({ noDelay: true }, (socket) => accept(socket))
+      : createWebSocketListener(options);
+  server.maxConnections = maxConnections;
+  try {
+    server.listen(config.port, host.replace(/^\[|\]$/g, ''));
+    await once(server, 'listening');
+  } catch (cause) {
+    const entry = `listen.${index} (${type} ${host}:${config.port})`;
+    throw new ListenError(`${entry}: ${describe(cause)}`, { cause });
+  }
+  const { port } = server.address() as AddressInfo;
+  return {
+    type,
+    host,
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        if ('closeAllConnections' in server) (server as Server).closeAllConnections();
+      }),
+  };
+}

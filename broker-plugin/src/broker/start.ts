@@ -1,0 +1,61 @@
+/**
+ * Puts `latchkey-broker` together: Aedes, the plugin, the listeners; and takes it apart again.
+ *
+ * Units   none.
+ * Errors  `ListenError` when a listener cannot listen; what was started is stopped first.
+ * Source  DESIGN 6; STYLE 2.3 (program lifetime).
+ *
+ * @module
+ */
+import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import { Aedes } from 'aedes';
+import { createLatchkey } from '../latchkey.js';
+import type { BrokerConfig } from './config.js';
+import { type Listener, openListener } from './listeners.js';
+
+export interface Broker {
+  readonly listeners: readonly Listener[];
+  /** Stops accepting, ends the sessions, and resolves when nothing is left. */
+  close(): Promise<void>;
+}
+
+export async function startBroker(
+  config: BrokerConfig,
+  deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
+): Promise<Broker> {
+  const { issuer, audience, limits, maxConnections } = config;
+  const { logger } = deps;
+  const aedes = await Aedes.createBroker();
+  const latchkey = createLatchkey({ issuer, audience, limits, ...deps });
+  latchkey.install(aedes);
+  const listeners: Listener[] = [];
+
+  const close = async (): Promise<void> => {
+    const closed = listeners.map((listener) => listener.close());
+    await latchkey.close();
+    await new Promise<void>((resolve) => aedes.close(resolve));
+    await Promise.all(closed);
+  };
+
+  try {
+    for (const [index, entry] of config.listen.entries()) {
+      const listener = await openListener(
+        {
+          config: entry,
+          maxConnections,
+          maxMessageBytes: limits.packetBytes,
+          handshakeTimeoutMs: limits.connectTimeoutMs,
+          accept: (stream, request) => aedes.handle(latchkey.guard(stream), request),
+        },
+        index,
+      );
+      listeners.push(listener);
+      const { type, host, port } = listener;
+      logger.info({ event: 'broker.listening', type, host, port }, 'listening');
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { listeners, close };
+}

@@ -1,0 +1,66 @@
+/**
+ * The command line of `latchkey-broker`: names, options and help; the work is in the command files.
+ *
+ * Units   exit codes 0 ok, 1 failed, 2 usage or configuration, 3 unreachable.
+ * Errors  none leave: each becomes a line on stderr and an exit code.
+ * Source  STYLE 2.10.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { describeFailure, EXIT } from '@latchkey/shared';
+import { Command, CommanderError } from 'commander';
+import { type ConfigOptions, type Io, writeLine } from './io.js';
+import { runRun } from './run.js';
+import { runValidate } from './validate.js';
+
+const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
+const CONFIG = ['--config <file>', 'broker.toml'] as const;
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const { version: number }: { version: string } = JSON.parse(text);
+  return number;
+}
+
+/** Parses `args` (without node and program) and runs the command. */
+export async function runProgram(args: readonly string[], io: Io): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = new Command('latchkey-broker')
+    .description('An MQTT broker that lets in exactly who may, for exactly what.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+    })
+    .showHelpAfterError('(add --help for an example)')
+    .addHelpText('after', example('latchkey-broker --config /etc/latchkey/broker.toml'));
+
+  program
+    .command('run', { isDefault: true })
+    .description('listen until SIGTERM (what happens when no command is named)')
+    .requiredOption(...CONFIG)
+    .addHelpText('after', example('latchkey-broker run --config /etc/latchkey/broker.toml'))
+    .action(async (options: ConfigOptions) => {
+      exitCode = await runRun(options, io);
+    });
+  program
+    .command('validate')
+    .description('check a config file without starting')
+    .requiredOption(...CONFIG)
+    .addHelpText('after', example('latchkey-broker validate --config /etc/latchkey/broker.toml'))
+    .action(async (options: ConfigOptions) => {
+      exitCode = await runValidate(options, io);
+    });
+
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const { text, exitCode: failure } = describeFailure(error);
+    writeLine(io.stderr, `latchkey-broker: ${text}`);
+    return failure;
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * `latchkey-broker run`: the broker, until SIGTERM or SIGINT.
+ *
+ * Units   none.
+ * Errors  exit code 1 when a listener cannot listen, 2 for configuration.
+ * Source  DESIGN 6; STYLE 2.3, 2.7.
+ *
+ * @module
+ */
+import { once } from 'node:events';
+import { EXIT, redactPaths } from '@latchkey/shared';
+import { loadBrokerConfig } from '../broker/config.js';
+import { startBroker } from '../broker/start.js';
+import type { ConfigOptions, Io } from './io.js';
+
+export async function runRun(options: ConfigOptions, io: Io): Promise<number> {
+  const config = await loadBrokerConfig(options.config);
+  const { pino } = await import('pino'); // only the running broker writes a log
+  const logger = pino({ level: config.logLevel, base: null, redact: [...redactPaths] }, io.stdout);
+  const broker = await startBroker(config, { clock: io.clock, logger });
+  if (!io.signal.aborted) await once(io.signal, 'abort');
+  await broker.close();
+  logger.info({ event: 'broker.stopped' }, 'stopped');
+  return EXIT.ok;
+}

@@ -1,0 +1,22 @@
+/**
+ * `latchkey-broker validate`: checks a config file without starting.
+ *
+ * Units   none.
+ * Errors  exit code 2 with every problem listed.
+ * Source  STYLE 2.6.
+ *
+ * @module
+ */
+import { EXIT } from '@latchkey/shared';
+import { loadBrokerConfig } from '../broker/config.js';
+import { type ConfigOptions, type Io, writeLine } from './io.js';
+
+export async function runValidate(options: ConfigOptions, io: Io): Promise<number> {
+  const { issuer, audience, listen } = await loadBrokerConfig(options.config);
+  const ports = listen.map(({ type, host, port }) => `${type} ${host}:${port}`).join(', ');
+  writeLine(
+    io.stdout,
+    `${options.config} is valid: issuer ${issuer}, audience ${audience}, ${ports}`,
+  );
+  return EXIT.ok;
+}

@@ -1,0 +1,50 @@
+/**
+ * Writes decisions to the log, in one form, with every text from the wire bounded.
+ *
+ * Units   lengths in characters.
+ * Errors  none.
+ * Source  DESIGN 6 (`explain`), 9 (I1, I11, I12); STANDARDS 6.32.
+ *
+ * @module
+ */
+import { formatTopicScope, type Logger, type TopicRequest } from '@latchkey/shared';
+import type { SessionContext } from './authenticate.js';
+import type { TopicDecision } from './authorize.js';
+
+const MAX_TEXT_LENGTH = 256;
+
+/** A text from the wire, cut to what a log line should hold. */
+export function forLog(text: string): string {
+  return text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
+}
+
+export interface DecisionLog {
+  /** Allowed decisions at debug, refusals at warn; costs nothing when debug is off. */
+  write(context: SessionContext, request: TopicRequest, decision: TopicDecision): void;
+}
+
+export function createDecisionLog(logger: Logger): DecisionLog {
+  return {
+    write: ({ clientId }, request, decision) => {
+      if (decision.allowed && logger.isLevelEnabled?.('debug') === false) return;
+      const { action } = request;
+      const fields = {
+        clientId,
+        topic: forLog(request.topic),
+        ...(action === 'receive' ? {} : { qos: request.qos }),
+        ...(action === 'publish' ? { retain: request.retain } : {}),
+      };
+      if (decision.allowed) {
+        const scope = formatTopicScope(decision.scope);
+        logger.debug({ event: `${action}.allowed`, ...fields, scope }, `${action} allowed`);
+        return;
+      }
+      const { reason, detail, nearest } = decision;
+      const closest = nearest === undefined ? {} : { nearest: formatTopicScope(nearest) };
+      logger.warn(
+        { event: `${action}.refused`, ...fields, reason, detail: forLog(detail), ...closest },
+        `${action} refused`,
+      );
+    },
+  };
+}

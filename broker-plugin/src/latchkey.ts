@@ -1,0 +1,100 @@
+/**
+ * `createLatchkey`: the only place that wires the parts of the plugin.
+ *
+ * Units   milliseconds where a name says so.
+ * Errors  `FormatError` or `RangeError` for an option, `TypeError` from `install`.
+ * Source  DESIGN 6.
+ *
+ * @module
+ */
+import type { Duplex } from 'node:stream';
+import {
+  createHttpClient,
+  parseIssuer,
+  parseResourceId,
+  silentLogger,
+  systemClock,
+} from '@latchkey/shared';
+import { installHooks } from './aedes-hooks.js';
+import type { Aedes } from './aedes-types.js';
+import { createAuthenticate } from './authenticate.js';
+import { type LatchkeyOptions, resolveLimits } from './options.js';
+import { createSessions } from './sessions.js';
+import { createStreamGuards } from './stream-guard.js';
+import { createIssuerKeys } from './trust/jwks.js';
+
+export interface Latchkey {
+  /**
+   * Puts the plugin into a broker made by `Aedes.createBroker()`. Hooks that the broker has, or gets
+   * later, are composed with ours: whoever denies wins.
+   */
+  install(broker: Aedes): void;
+  /**
+   * Guards a connection until its session is accepted; give the result to `broker.handle`. A
+   * connection that was not guarded is refused.
+   */
+  guard<Stream extends Duplex>(stream: Stream): Stream;
+  /** Ends every session and connection of the plugin, and its timers. */
+  close(): Promise<void>;
+}
+
+const SWEEP_MS = 1000;
+const JWKS_MAX_BYTES = 64 * 1024;
+const JWKS_TIMEOUT_MS = 4_000;
+
+export function createLatchkey(options: LatchkeyOptions): Latchkey {
+  const issuer = parseIssuer(options.issuer);
+  const audience = parseResourceId(options.audience, 'audience');
+  const limits = resolveLimits(options.limits);
+  const { clock = systemClock, logger = silentLogger } = options;
+  const http =
+    options.http ?? createHttpClient({ timeoutMs: JWKS_TIMEOUT_MS, maxBodyBytes: JWKS_MAX_BYTES });
+
+  const keys = createIssuerKeys({ issuer, http, clock, logger });
+  const sessions = createSessions({ clock, logger });
+  const guards = createStreamGuards({ clock, logger, limits });
+  const authenticate = createAuthenticate({
+    issuer,
+    audience,
+    clock,
+    findKey: keys.findKey,
+    maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
+  });
+  const stop = new AbortController();
+  let running: Promise<unknown> | undefined;
+
+  const sweep = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      try {
+        // Tokens expire on whole seconds, so that is when to look.
+        await clock.sleep(SWEEP_MS - (clock.nowMs() % SWEEP_MS), stop.signal);
+      } catch {
+        return; // closed
+      }
+      sessions.sweep();
+      guards.sweep();
+    }
+  };
+
+  const start = (): void => {
+    running ??= Promise.all([keys.run(stop.signal), sweep()]);
+  };
+
+  return {
+    install: (broker) => {
+      if (stop.signal.aborted) throw new TypeError('install after close');
+      installHooks(broker, { authenticate, sessions, guards, clock, logger, limits });
+      start();
+    },
+    guard: (stream) => {
+      if (stop.signal.aborted) return stream.destroy();
+      return guards.guard(stream);
+    },
+    close: async () => {
+      stop.abort();
+      guards.destroyAll();
+      sessions.endAll();
+      await running;
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * What `createLatchkey` takes: who is trusted, and the bounds of what a client may use up.
+ *
+ * Units   bytes, milliseconds and seconds as the names say.
+ * Errors  `FormatError` for issuer and audience, `RangeError` for a bound.
+ * Source  STANDARDS 5.3 (1, 10, 19), 5.4; invariant I11.
+ *
+ * @module
+ */
+import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+
+/** Bounds on what one connection may send or make the broker wait for. */
+export interface Limits {
+  /** Largest CONNECT packet, header included. Default 16,384. */
+  readonly connectBytes: number;
+  /** From the connection to its complete CONNECT. Default 10,000. */
+  readonly connectTimeoutMs: number;
+  /** For verifying one CONNECT, fetching keys and hooks of the host included. Default 5,000. */
+  readonly authenticateTimeoutMs: number;
+  /** Largest packet of an accepted session, without its fixed header. Default 262,144. */
+  readonly packetBytes: number;
+  /** Longest keep-alive; none at all (0) is never allowed. Default 65,535. */
+  readonly maxKeepaliveSeconds: number;
+  /** Topic filters in one SUBSCRIBE. Default 100. */
+  readonly filtersPerSubscribe: number;
+}
+
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  connectBytes: 16_384,
+  connectTimeoutMs: 10_000,
+  authenticateTimeoutMs: 5_000,
+  packetBytes: 262_144,
+  maxKeepaliveSeconds: 65_535,
+  filtersPerSubscribe: 100,
+});
+
+/** Highest value of each limit; the lowest is 1. */
+export const LIMIT_BOUNDS: Limits = Object.freeze({
+  connectBytes: 65_536,
+  connectTimeoutMs: 300_000,
+  authenticateTimeoutMs: 60_000,
+  packetBytes: 268_435_455,
+  maxKeepaliveSeconds: 65_535,
+  filtersPerSubscribe: 10_000,
+});
+
+export interface LatchkeyOptions {
+  /** Issuer identifier of the authority, such as `https://id.example`. */
+  readonly issuer: string;
+  /** Own identifier, such as `mqtts://broker.example`: tokens for any other resource are refused. */
+  readonly audience: string;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** Default: no log. A pino logger is one. */
+  readonly logger?: Logger;
+  /** For fetching the issuer's keys. Default: at most 64 KiB, 4 s, no redirects. */
+  readonly http?: HttpClient;
+  readonly limits?: Partial<Limits>;
+}
+
+/** Fills in the defaults and checks the bounds. */
+export function resolveLimits(limits: Partial<Limits> = {}): Limits {
+  const resolved = { ...DEFAULT_LIMITS, ...limits };
+  for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
+    const value = resolved[name];
+    if (!Number.isInteger(value) || value < 1 || value > LIMIT_BOUNDS[name]) {
+      throw new RangeError(`limits.${name} must be an integer from 1 to ${LIMIT_BOUNDS[name]}`);
+    }
+  }
+  return Object.freeze(resolved);
+}

@@ -1,0 +1,65 @@
+/**
+ * Keeps filters that a client may not have out of its stored session.
+ *
+ * Aedes stores the whole list of a SUBSCRIBE as soon as one filter of it is granted, and restores
+ * what an older, wider token once allowed. A stored filter goes on queueing messages while the
+ * client is away, so refusing it at delivery is not enough.
+ *
+ * Units   none.
+ * Errors  `UnavailableError` from `narrow`, when the persistence fails.
+ * Source  STANDARDS 5.3 (2, 3), 6 (23, 25); DESIGN 9 (I4).
+ *
+ * @module
+ */
+import { type Logger, UnavailableError } from '@latchkey/shared';
+import type { Persistence, Subscription } from './aedes-types.js';
+
+export interface StoredSessions {
+  /** Removes every stored filter that is not allowed; for use before a session is restored. */
+  narrow(
+    client: { readonly id: string },
+    isAllowed: (subscription: Subscription) => boolean,
+  ): Promise<void>;
+  /** Removes a refused filter, and keeps it from being stored with its granted neighbours. */
+  refuse(client: { readonly id: string }, subscription: Subscription): void;
+}
+
+export function createStoredSessions(deps: {
+  readonly persistence: Persistence;
+  readonly logger: Logger;
+  /** Whether a client's current rights allow the filter; asked before the filter is stored. */
+  readonly isStorable: (client: object, subscription: Subscription) => boolean;
+}): StoredSessions {
+  const { persistence, logger, isStorable } = deps;
+  const refused = new WeakSet<Subscription>();
+
+  // The list is stored when its first granted filter is decided, before the later ones are: so each
+  // is decided here too. The list itself belongs to the packet and stays as it is.
+  const addSubscriptions = persistence.addSubscriptions;
+  persistence.addSubscriptions = async (client, subscriptions) => {
+    const kept = subscriptions.filter((one) => !refused.has(one) && isStorable(client, one));
+    if (kept.length > 0) await addSubscriptions.call(persistence, client, kept);
+  };
+
+  return {
+    narrow: async ({ id }, isAllowed) => {
+      try {
+        const stored = await persistence.subscriptionsByClient({ id });
+        const topics = stored.filter((one) => !isAllowed(one)).map((one) => one.topic);
+        if (topics.length > 0) await persistence.removeSubscriptions({ id }, topics);
+      } catch (cause) {
+        throw new UnavailableError('the stored session cannot be read', { cause });
+      }
+    },
+    refuse: ({ id }, subscription) => {
+      refused.add(subscription);
+      persistence.removeSubscriptions({ id }, [subscription.topic]).catch((error: unknown) => {
+        const detail = error instanceof Error ? error.message : String(error);
+        logger.error(
+          { event: 'session.failed', clientId: id, detail },
+          'a refused filter could not be removed from the stored session',
+        );
+      });
+    },
+  };
+}
