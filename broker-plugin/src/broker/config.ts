@@ -90,7 +90,9 @@ const limitsSchema = v.strictObject({
 });
 
 /** Two entries on one port can never both listen; port 0 takes a free one each time. */
-function haveOwnPorts(entries: readonly ListenConfig[]): boolean {
+function haveOwnPorts<Entry extends { readonly host: string; readonly port: number }>(
+  entries: readonly Entry[],
+): boolean {
   const ports = entries.filter(({ port }) => port !== 0).map((one) => `${one.host}:${one.port}`);
   return new Set(ports).size === ports.length;
 }

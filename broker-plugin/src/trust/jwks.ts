@@ -110,10 +110,12 @@ export function createIssuerKeys(deps: {
         },
         (error: unknown) => {
           if (signal?.aborted) return;
-          hasFailed = true;
           const detail = error instanceof Error ? error.message : String(error);
           const fields = { event: 'keys.unavailable', issuer, detail, keptKeys: keys.size };
-          logger.warn(fields, 'keys of the issuer cannot be fetched');
+          // An outage is one line, not one for each attempt.
+          const level = hasFailed ? 'debug' : 'warn';
+          logger[level](fields, 'keys of the issuer cannot be fetched');
+          hasFailed = true;
         },
       )
       .finally(() => {

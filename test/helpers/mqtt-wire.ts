@@ -1,0 +1,114 @@
+/**
+ * MQTT packet by packet over any stream, so that a test can send what no client library would.
+ *
+ * @module
+ */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { generate, type IConnectPacket, type Packet, parser } from 'mqtt-packet';
+import { onTestFinished } from 'vitest';
+
+export interface WireClient {
+  readonly stream: Duplex;
+  /** Every packet that came, in order. */
+  readonly packets: readonly Packet[];
+  send(...packets: (Packet | Uint8Array)[]): void;
+  /** The next packet of that kind that no one asked for yet; rejects when the stream closes first. */
+  next<Cmd extends Packet['cmd']>(cmd: Cmd): Promise<Extract<Packet, { cmd: Cmd }>>;
+  readonly closed: Promise<void>;
+}
+
+export function connectPacket(
+  token: string | undefined,
+  changes: Partial<IConnectPacket> = {},
+): IConnectPacket {
+  return {
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clientId: 't-42',
+    clean: true,
+    keepalive: 60,
+    username: 't-42',
+    ...(token === undefined ? {} : { password: Buffer.from(token) }),
+    ...changes,
+  };
+}
+
+export function encoded(packet: Packet | Uint8Array): Uint8Array {
+  return packet instanceof Uint8Array ? packet : generate(packet);
+}
+
+export function publishPacket(
+  topic: string,
+  qos: 0 | 1 | 2 = 0,
+  options: { payload?: string; retain?: boolean; messageId?: number; dup?: boolean } = {},
+): Packet {
+  const { payload = 'x', retain = false, messageId = 1, dup = false } = options;
+  const id = qos === 0 ? {} : { messageId };
+  return { cmd: 'publish', topic, qos, payload, retain, dup, ...id };
+}
+
+export function subscribePacket(
+  filters: Readonly<Record<string, 0 | 1 | 2>>,
+  messageId = 1,
+): Packet {
+  const subscriptions = Object.entries(filters).map(([topic, qos]) => ({ topic, qos }));
+  return { cmd: 'subscribe', messageId, subscriptions };
+}
+
+export function overStream(stream: Duplex): WireClient {
+  const packets: Packet[] = [];
+  const taken = new Set<Packet>();
+  const watchers = new Set<() => void>();
+  const notify = () => {
+    for (const watch of watchers) watch();
+  };
+  let isClosed = false;
+  const incoming = parser();
+  incoming.on('packet', (packet) => {
+    packets.push(packet);
+    notify();
+  });
+  incoming.on('error', () => stream.destroy());
+  stream.on('data', (chunk: Buffer) => incoming.parse(chunk));
+  stream.on('error', () => undefined);
+  const closed = new Promise<void>((resolve) => {
+    stream.once('close', () => {
+      isClosed = true;
+      notify();
+      resolve();
+    });
+  });
+  onTestFinished(() => {
+    stream.destroy();
+  });
+  return {
+    stream,
+    packets,
+    send: (...sent) => {
+      stream.write(Buffer.concat(sent.map(encoded)));
+    },
+    next: (cmd) =>
+      new Promise((resolve, reject) => {
+        const watch = () => {
+          const packet = packets.find((one) => one.cmd === cmd && !taken.has(one));
+          if (packet === undefined && !isClosed) return;
+          watchers.delete(watch);
+          if (packet === undefined) return reject(new Error(`closed before ${cmd}`));
+          taken.add(packet);
+          resolve(packet as never);
+        };
+        watchers.add(watch);
+        watch();
+      }),
+    closed,
+  };
+}
+
+export async function overTcp(port: number): Promise<WireClient> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  await once(socket, 'connect');
+  return overStream(socket);
+}
