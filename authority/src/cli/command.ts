@@ -1,0 +1,84 @@
+/**
+ * What every command of the program has: its example, its options, and an exit code.
+ *
+ * Units   none.
+ * Errors  none.
+ * Source  https://github.com/tj/commander.js
+ *
+ * @module
+ */
+import type { ExitCode } from '@latchkey/shared';
+import { type Command, Option } from 'commander';
+import type { Io } from './io.js';
+import { type ListOptions, listItems } from './list.js';
+import type { NounView } from './noun-view.js';
+import { type ShowOptions, showItem } from './show.js';
+
+export interface Program {
+  readonly io: Io;
+  /** Told the exit code of the command that ran. */
+  readonly finish: (exitCode: ExitCode) => void;
+}
+
+/** Gathers an option that may be repeated. */
+const gather = (value: string, previous: readonly string[]): readonly string[] => [
+  ...previous,
+  value,
+];
+
+/** An option that may be given several times. */
+export function repeatable(flags: string, description: string): Option {
+  return new Option(flags, `${description} (repeatable)`)
+    .argParser<readonly string[]>(gather)
+    .default([], 'none');
+}
+
+/** Adds a command that does something; every one has an example. */
+export function addCommand(
+  parent: Command,
+  { usage, summary, examples }: { usage: string; summary: string; examples: readonly string[] },
+): Command {
+  const lines = examples.map((example) => `  $ latchkey ${example}`);
+  const title = examples.length === 1 ? 'Example:' : 'Examples:';
+  return parent
+    .command(usage)
+    .description(summary)
+    .addHelpText('after', `\n${title}\n${lines.join('\n')}`);
+}
+
+/** Adds `latchkey <noun>` with `list` and `show`; the noun itself adds `create`. */
+export function addNoun(
+  parent: Command,
+  { io, finish }: Program,
+  options: { view: NounView; summary: string; idUsage: string; exampleId: string },
+): Command {
+  const { view, summary, idUsage, exampleId } = options;
+  const { noun } = view;
+  const command = addCommand(parent, {
+    usage: noun,
+    summary,
+    examples: [`${noun} list --data-dir ./authority`],
+  });
+  addCommand(command, {
+    usage: 'list',
+    summary: `list every ${noun}`,
+    examples: [
+      `${noun} list --data-dir ./authority`,
+      `${noun} list --json --authority https://id.example --operator-key ./operator-key.json`,
+    ],
+  })
+    .option('--json', 'print JSON')
+    .action(async (_options: ListOptions, self: Command) => {
+      finish(await listItems(view, self.optsWithGlobals<ListOptions>(), io));
+    });
+  addCommand(command, {
+    usage: `show <${idUsage}>`,
+    summary: `show one ${noun}`,
+    examples: [`${noun} show ${exampleId} --data-dir ./authority`],
+  })
+    .option('--json', 'print JSON')
+    .action(async (id: string, _options: ShowOptions, self: Command) => {
+      finish(await showItem(view, id, self.optsWithGlobals<ShowOptions>(), io));
+    });
+  return command;
+}

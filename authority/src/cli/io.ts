@@ -1,0 +1,38 @@
+/**
+ * What a command is given of the world, so that tests run commands in process.
+ *
+ * Units   none.
+ * Errors  none.
+ * Source  STYLE 2.10.
+ *
+ * @module
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { Clock, HttpClient } from '@latchkey/shared';
+
+export interface Io {
+  readonly stdin: Readable;
+  /** Results. */
+  readonly stdout: Writable;
+  /** Messages for a person. */
+  readonly stderr: Writable;
+  readonly clock: Clock;
+  readonly http: HttpClient;
+  /** Aborts when the program has to end. */
+  readonly signal: AbortSignal;
+}
+
+/** Prints a result. */
+export function printLine(io: Io, text: string): void {
+  io.stdout.write(`${text}\n`);
+}
+
+/** Prints a result for machines. */
+export function printJson(io: Io, value: unknown): void {
+  printLine(io, JSON.stringify(value, undefined, 2));
+}
+
+/** Tells a person something that is not part of the result. */
+export function printNote(io: Io, text: string): void {
+  io.stderr.write(`${text}\n`);
+}

@@ -1,0 +1,75 @@
+/**
+ * How the items of a noun are shown to people: as a table, or one as a list of its fields.
+ *
+ * Units   widths in characters.
+ * Errors  none.
+ * Source  none.
+ *
+ * @module
+ */
+import { formatInstant } from '@latchkey/shared';
+import type { Item } from './management-client.js';
+
+export interface Field {
+  readonly heading: string;
+  readonly text: (item: Item) => string;
+  /** Too long for a table. */
+  readonly isOnlyForShow?: boolean;
+}
+
+export interface NounView {
+  /** Singular, as in the command. */
+  readonly noun: string;
+  /** Path of the management API. */
+  readonly path: string;
+  readonly fields: readonly Field[];
+}
+
+/** Text of a member as it is; nothing for an absent one. */
+export const plain =
+  (name: string) =>
+  (item: Item): string =>
+    String(item[name] ?? '');
+
+export const joined =
+  (name: string, separator = ' ') =>
+  (item: Item): string => {
+    const value = item[name];
+    return Array.isArray(value) ? value.join(separator) : '';
+  };
+
+export const instant =
+  (name: string) =>
+  (item: Item): string => {
+    const value = item[name];
+    return typeof value === 'number' ? formatInstant(value) : '';
+  };
+
+/** `key=value` of each label. */
+export const labels = (item: Item): string =>
+  Object.entries({ ...(item.labels as object) })
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+
+/** Aligned columns under headings. */
+export function formatTable(view: NounView, items: readonly Item[]): string {
+  const columns = view.fields
+    .filter(({ isOnlyForShow }) => isOnlyForShow !== true)
+    .map(({ heading, text }) => [heading.toUpperCase(), ...items.map((item) => text(item) || '-')]);
+  const widths = columns.map((cells) => Math.max(...cells.map((cell) => cell.length)));
+  const lines = [...(columns[0] ?? []).keys()].map((row) =>
+    columns.map((cells, column) => cells[row]?.padEnd(widths[column] ?? 0)).join('  '),
+  );
+  return lines.map((line) => line.trimEnd()).join('\n');
+}
+
+/** One field a line; further lines of a field are aligned with its first. */
+export function formatItem(view: NounView, item: Item): string {
+  const width = Math.max(...view.fields.map(({ heading }) => heading.length));
+  return view.fields
+    .map(({ heading, text }) => {
+      const value = (text(item) || '-').replaceAll('\n', `\n${' '.repeat(width + 2)}`);
+      return `${heading.padEnd(width)}  ${value}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,96 @@
+/**
+ * The command line `latchkey`: its commands, and how each ends.
+ *
+ * Units   exit codes, see `shared/src/exit.ts`.
+ * Errors  none: every failure becomes a message on stderr and an exit code.
+ * Source  STYLE 2.10.
+ *
+ * @module
+ */
+import { describeFailure, EXIT, type ExitCode } from '@latchkey/shared';
+import { Command, CommanderError } from 'commander';
+import { addCommand, type Program } from './command.js';
+import { addDeviceCommand } from './device/command.js';
+import { addEnrollmentCommand } from './enrollment/command.js';
+import { type InitOptions, init } from './init.js';
+import { type Io, printNote } from './io.js';
+import { addPermissionCommand } from './permission/command.js';
+import { addResourceCommand } from './resource/command.js';
+import { addRoleCommand } from './role/command.js';
+import { type ServeOptions, serve } from './serve.js';
+import { type ValidateOptions, validate } from './validate.js';
+import { packageVersion } from './version.js';
+
+function addAuthorityCommands(root: Command, { io, finish }: Program): void {
+  addCommand(root, {
+    usage: 'init',
+    summary: 'make the data directory of a new authority',
+    examples: ['init --data-dir ./authority --issuer http://127.0.0.1:9400'],
+  })
+    .requiredOption('--issuer <url>', 'name and URL of the authority; it cannot be changed later')
+    .action(async (_options: InitOptions, self: Command) => {
+      finish(await init(self.optsWithGlobals<InitOptions>(), io));
+    });
+  addCommand(root, {
+    usage: 'serve',
+    summary: 'run the authority; SIGTERM ends it',
+    examples: ['serve --data-dir ./authority --listen 127.0.0.1:9400'],
+  })
+    .option('--listen <host:port>', 'listen here instead of where authority.toml says')
+    .action(async (_options: ServeOptions, self: Command) => {
+      finish(await serve(self.optsWithGlobals<ServeOptions>(), io));
+    });
+  addCommand(root, {
+    usage: 'validate',
+    summary: 'check a data directory and its settings without starting',
+    examples: ['validate --data-dir ./authority'],
+  }).action(async (_options: ValidateOptions, self: Command) => {
+    finish(await validate(self.optsWithGlobals<ValidateOptions>(), io));
+  });
+}
+
+/** All commands, for running them and for walking over them. */
+export function buildProgram(program: Program): Command {
+  const { io } = program;
+  const root = new Command('latchkey')
+    .description('Authorization server for devices, and the command line of its operator')
+    .version(packageVersion())
+    .option('--data-dir <dir>', 'data directory of an authority on this machine')
+    .option('--authority <url>', 'issuer of an authority elsewhere')
+    .option('--operator-key <file>', 'operator key file, with --authority')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+    })
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ latchkey init --data-dir ./authority --issuer http://127.0.0.1:9400\n  $ latchkey serve --data-dir ./authority',
+    )
+    .exitOverride();
+  addAuthorityCommands(root, program);
+  addResourceCommand(root, program);
+  addPermissionCommand(root, program);
+  addRoleCommand(root, program);
+  addDeviceCommand(root, program);
+  addEnrollmentCommand(root, program);
+  return root;
+}
+
+/** Runs one command line, without the program's name, and returns the exit code. */
+export async function runProgram(args: readonly string[], io: Io): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.ok;
+  const finish = (code: ExitCode) => {
+    exitCode = code;
+  };
+  try {
+    await buildProgram({ io, finish }).parseAsync([...args], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    // Commander has printed its message; help and version that were asked for exit with 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const failure = describeFailure(error);
+    printNote(io, `error: ${failure.text}`);
+    return failure.exitCode;
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Makes a new data directory: settings, registry, signing key and the operator's client.
+ *
+ * `authority.toml` is written last, so a directory that has it is complete.
+ *
+ * Units   none.
+ * Errors  `UsageError` when the directory is in use; nothing in it is changed then.
+ * Source  DESIGN 5.
+ *
+ * @module
+ */
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import {
+  type Clock,
+  exportPrivatePem,
+  generateKey,
+  type Issuer,
+  parseClientId,
+  parsePermissionName,
+  parseRoleName,
+  TOKEN_DEFAULT_LIFETIME_SECONDS,
+  UsageError,
+} from '@latchkey/shared';
+import { formatConfig } from './config.js';
+import { dataDirPaths } from './data-dir.js';
+import { MANAGEMENT_SCOPE, managementResource } from './management.js';
+import { OPERATOR, writeOperatorKey } from './operator-key.js';
+import { writePrivateFile } from './private-file.js';
+import type { Registry } from './registry/registry.js';
+import { openSqliteRegistry } from './registry/sqlite/sqlite-registry.js';
+
+export interface InitOptions {
+  /** May exist when it is empty. */
+  readonly dataDir: string;
+  readonly issuer: Issuer;
+  readonly clock: Clock;
+}
+
+function refuseUsedDirectory(dataDir: string): void {
+  if (!existsSync(dataDir) || readdirSync(dataDir).length === 0) return;
+  const reason = existsSync(dataDirPaths(dataDir).config)
+    ? 'is the data directory of an authority already'
+    : 'is not empty; an init that was broken off leaves such a directory: remove it, or choose another';
+  throw new UsageError(`--data-dir: ${dataDir} ${reason}`);
+}
+
+async function createOperator(registry: Registry, issuer: Issuer, path: string): Promise<void> {
+  const resource = managementResource(issuer);
+  const permission = parsePermissionName(MANAGEMENT_SCOPE);
+  const role = parseRoleName(OPERATOR);
+  const key = generateKey();
+  const clientId = parseClientId(OPERATOR);
+  await registry.createResource({
+    identifier: resource,
+    kind: 'http',
+    tokenTtlSeconds: TOKEN_DEFAULT_LIFETIME_SECONDS,
+  });
+  await registry.createPermission({ name: permission, resource, scopes: [] });
+  await registry.createRole({ name: role, permissions: [permission] });
+  await registry.createClient({
+    id: clientId,
+    kind: 'service',
+    roles: [role],
+    labels: new Map(),
+    key: key.publicKey,
+  });
+  writeOperatorKey(path, { issuer, clientId, key });
+}
+
+/** Creates the directory and everything in it, or nothing. */
+export async function initDataDir({ dataDir, issuer, clock }: InitOptions): Promise<void> {
+  refuseUsedDirectory(dataDir);
+  const isNew = !existsSync(dataDir);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  try {
+    chmodSync(dataDir, 0o700);
+    const paths = dataDirPaths(dataDir);
+    mkdirSync(paths.signingKeys, { mode: 0o700 });
+    // SQLite would make it with the modes of the umask; its -wal and -shm take over this one.
+    writePrivateFile(paths.registry, '');
+    const registry = openSqliteRegistry({ path: paths.registry, clock });
+    try {
+      const signingKey = generateKey();
+      const { kid } = signingKey.publicKey;
+      writePrivateFile(paths.signingKey(kid), exportPrivatePem(signingKey));
+      await registry.addSigningKey(signingKey.publicKey, 'active');
+      await createOperator(registry, issuer, paths.operatorKey);
+    } finally {
+      await registry.close();
+    }
+    writePrivateFile(paths.config, formatConfig(issuer));
+  } catch (error) {
+    for (const name of readdirSync(dataDir)) rmSync(join(dataDir, name), { recursive: true });
+    if (isNew) rmSync(resolve(dataDir), { recursive: true, force: true });
+    throw error;
+  }
+}

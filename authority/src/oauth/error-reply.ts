@@ -1,0 +1,38 @@
+/**
+ * The one place that turns an error of the OAuth endpoints into an answer and a log line.
+ *
+ * Units   `Retry-After` in seconds.
+ * Errors  none; anything unexpected becomes `server_error` with nothing of it in the answer.
+ * Source  RFC 6749 5.2.
+ *
+ * @module
+ */
+import type { Logger } from '@latchkey/shared';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { toOAuthError } from '../http/failure.js';
+
+const RETRY_AFTER_SECONDS = '5';
+
+export function createOAuthErrorHandler(deps: {
+  readonly logger: Logger;
+  /** Name of the log event, such as `token.refused`. */
+  readonly event: string;
+}): (error: unknown, request: FastifyRequest, reply: FastifyReply) => void {
+  const { logger, event } = deps;
+  return (error, request, reply) => {
+    const known = toOAuthError(error);
+    const { clientId } = request;
+    reply.header('cache-control', 'no-store');
+    if (known === undefined) {
+      logger.error({ event, error: 'server_error', clientId, err: error }, 'unexpected error');
+      reply
+        .code(500)
+        .send({ error: 'server_error', error_description: 'the server failed; its log says why' });
+      return;
+    }
+    const detail = known.detail ?? known.message;
+    logger.warn({ event, error: known.error, detail, clientId }, 'request refused');
+    if (known.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+    reply.code(known.status).send({ error: known.error, error_description: known.message });
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * Opens a data directory as a running authority would: settings, registry, keys, and all checked.
+ *
+ * Units   none.
+ * Errors  `ConfigError`.
+ * Source  DESIGN 5.
+ *
+ * @module
+ */
+import { existsSync } from 'node:fs';
+import { type Clock, ConfigError, type Logger, UsageError } from '@latchkey/shared';
+import { type Authority, createAuthority } from './authority.js';
+import { type Config, parseConfig } from './config.js';
+import { dataDirPaths } from './data-dir.js';
+import { managementResource } from './management.js';
+import { readSmallFile } from './private-file.js';
+import type { Registry } from './registry/registry.js';
+import { openSqliteRegistry } from './registry/sqlite/sqlite-registry.js';
+import { loadSigningKeys, type SigningKeys } from './signing-keys.js';
+
+/** Reads `authority.toml`. */
+export function loadConfig(dataDir: string): Config {
+  const { config } = dataDirPaths(dataDir);
+  if (!existsSync(config)) {
+    throw new UsageError(
+      `--data-dir: ${dataDir} is not the data directory of an authority; make one with: latchkey init`,
+    );
+  }
+  return parseConfig(readSmallFile(config), config);
+}
+
+/** A data directory whose parts fit together. */
+export interface OpenDataDir {
+  readonly registry: Registry;
+  readonly signingKeys: SigningKeys;
+}
+
+/** Opens registry and keys. `isReadOnly` only looks, as `validate` does beside a running authority. */
+export async function openDataDir(options: {
+  readonly dataDir: string;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly isReadOnly?: boolean;
+}): Promise<OpenDataDir> {
+  const { dataDir, config, clock, isReadOnly = false } = options;
+  const paths = dataDirPaths(dataDir);
+  const registry = openSqliteRegistry({ path: paths.registry, clock, isReadOnly });
+  try {
+    if ((await registry.resource(managementResource(config.issuer))) === undefined) {
+      throw new ConfigError(paths.config, [
+        { path: 'issuer', message: 'is not the one that this data directory was made for' },
+      ]);
+    }
+    const signingKeys = await loadSigningKeys(registry, paths.signingKey);
+    return { registry, signingKeys };
+  } catch (error) {
+    await registry.close();
+    throw error;
+  }
+}
+
+/** Opens a data directory and wires the authority; it does not listen yet. */
+export async function openAuthority(options: {
+  readonly dataDir: string;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): Promise<Authority> {
+  const { config, clock, logger } = options;
+  const parts = await openDataDir(options);
+  return createAuthority({ issuer: config.issuer }, { ...parts, clock, logger });
+}

@@ -1,0 +1,218 @@
+/**
+ * The registry: who exists, what may be asked for, and what was spent. The one interface to storage.
+ *
+ * Methods are asynchronous although SQLite is not, so that a database server can stand behind them.
+ * Each method is one transaction: it happens as a whole or not at all, and what it acknowledged
+ * survives a power cut (I10).
+ *
+ * Units   NumericDate; `tokenTtlSeconds` in seconds.
+ * Errors  `FormatError` names a field that refers to something unknown; `ConflictError` a field whose
+ *         value is taken; `InvalidGrantError` for enrollment; `UnavailableError` when storage fails.
+ * Source  DESIGN 5.
+ *
+ * @module
+ */
+import type {
+  ClientId,
+  Kid,
+  NumericDate,
+  PermissionName,
+  PublicJwk,
+  PublicKey,
+  ResourceId,
+  RoleName,
+} from '@latchkey/shared';
+
+/** A value that must be unique is taken. `field` names it; `problem` never echoes the value. */
+export class ConflictError extends Error {
+  readonly field: string;
+  readonly problem: string;
+
+  constructor(field: string, problem: string) {
+    super(`${field} ${problem}`);
+    this.name = 'ConflictError';
+    this.field = field;
+    this.problem = problem;
+  }
+}
+
+export type ResourceKind = 'mqtt' | 'http';
+
+/** A resource server: what a token is for. */
+export interface Resource {
+  readonly identifier: ResourceId;
+  readonly kind: ResourceKind;
+  /** Lifetime of its tokens, 60 to 86,400 s. */
+  readonly tokenTtlSeconds: number;
+  readonly createdAt: NumericDate;
+}
+
+/** A named alias of topic scopes (mqtt), or a plain scope of that name (http). */
+export interface Permission {
+  /** Unique in the authority. */
+  readonly name: PermissionName;
+  readonly resource: ResourceId;
+  /** Topic scope templates; empty for a plain scope. */
+  readonly scopes: readonly string[];
+  readonly createdAt: NumericDate;
+}
+
+export interface Role {
+  readonly name: RoleName;
+  readonly permissions: readonly PermissionName[];
+  readonly createdAt: NumericDate;
+}
+
+export type ClientKind = 'device' | 'service';
+export type ClientStatus = 'active' | 'suspended' | 'revoked';
+export type Labels = ReadonlyMap<string, string>;
+
+export interface ClientKey {
+  readonly kid: Kid;
+  readonly jwk: PublicJwk;
+  readonly createdAt: NumericDate;
+  /** Not usable before; `undefined`: from the start. */
+  readonly notBefore: NumericDate | undefined;
+  /** Not usable from then on; `undefined`: for ever. */
+  readonly expiresAt: NumericDate | undefined;
+}
+
+export interface Client {
+  readonly id: ClientId;
+  readonly kind: ClientKind;
+  readonly status: ClientStatus;
+  readonly roles: readonly RoleName[];
+  readonly labels: Labels;
+  readonly keys: readonly ClientKey[];
+  readonly createdAt: NumericDate;
+}
+
+export interface NewClient {
+  readonly id: ClientId;
+  readonly kind: ClientKind;
+  readonly roles: readonly RoleName[];
+  readonly labels: Labels;
+  /** Without a key the client waits for enrollment. */
+  readonly key: PublicKey | undefined;
+}
+
+/** Which client ids an enrollment code is good for. */
+export type EnrollmentTarget =
+  /** Creates that device, or binds a key to it when it has none. */
+  | { readonly clientId: ClientId }
+  /** Creates new devices whose id matches; `*` stands for any characters. */
+  | { readonly idPattern: string };
+
+export interface Enrollment {
+  readonly id: number;
+  readonly target: EnrollmentTarget;
+  readonly roles: readonly RoleName[];
+  readonly labels: Labels;
+  readonly uses: number;
+  readonly usesLeft: number;
+  readonly createdAt: NumericDate;
+  readonly expiresAt: NumericDate;
+}
+
+export interface NewEnrollment {
+  /** `hashEnrollmentCode` of the code; the code itself is never stored. */
+  readonly codeHash: string;
+  readonly target: EnrollmentTarget;
+  readonly roles: readonly RoleName[];
+  readonly labels: Labels;
+  readonly uses: number;
+  readonly expiresAt: NumericDate;
+}
+
+export interface Redemption {
+  readonly codeHash: string;
+  readonly clientId: ClientId;
+  /** The caller has verified that the device holds its private half. */
+  readonly key: PublicKey;
+}
+
+/** One permission that an active client has through its roles. */
+export interface GrantedPermission {
+  readonly name: PermissionName;
+  readonly resource: ResourceId;
+  readonly kind: ResourceKind;
+  readonly tokenTtlSeconds: number;
+  readonly scopes: readonly string[];
+}
+
+export interface ClientRights {
+  readonly labels: Labels;
+  readonly permissions: readonly GrantedPermission[];
+}
+
+export type SigningKeyStatus = 'next' | 'active' | 'retired';
+
+/** Public half of a key that signs tokens; the private half is behind a `Signer`, never here. */
+export interface SigningKey {
+  readonly kid: Kid;
+  readonly jwk: PublicJwk;
+  readonly status: SigningKeyStatus;
+  readonly createdAt: NumericDate;
+}
+
+export interface SpentAssertion {
+  readonly clientId: ClientId;
+  readonly jti: string;
+  /** From then on the assertion is expired for everybody and its record can go. */
+  readonly rememberUntil: NumericDate;
+}
+
+export interface PageRequest {
+  /** 1 to 1000. */
+  readonly limit: number;
+  /** `next` of the page before. */
+  readonly after: string | undefined;
+}
+
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  /** `undefined` on the last page. */
+  readonly next: string | undefined;
+}
+
+export interface Registry {
+  createResource(resource: Omit<Resource, 'createdAt'>): Promise<Resource>;
+  resource(identifier: ResourceId): Promise<Resource | undefined>;
+  listResources(page: PageRequest): Promise<Page<Resource>>;
+
+  createPermission(permission: Omit<Permission, 'createdAt'>): Promise<Permission>;
+  permission(name: PermissionName): Promise<Permission | undefined>;
+  listPermissions(page: PageRequest): Promise<Page<Permission>>;
+
+  createRole(role: Omit<Role, 'createdAt'>): Promise<Role>;
+  role(name: RoleName): Promise<Role | undefined>;
+  listRoles(page: PageRequest): Promise<Page<Role>>;
+
+  createClient(client: NewClient): Promise<Client>;
+  client(id: ClientId): Promise<Client | undefined>;
+  listClients(kind: ClientKind, page: PageRequest): Promise<Page<Client>>;
+  /**
+   * The key by which an active client may sign now. Without a kid, its only one; `kid` selects among
+   * this client's keys and never among others'.
+   */
+  activeKey(id: ClientId, kid: string | undefined): Promise<PublicKey | undefined>;
+  /** What an active client may ask for; `undefined` for anybody else. */
+  rights(id: ClientId): Promise<ClientRights | undefined>;
+
+  createEnrollment(enrollment: NewEnrollment): Promise<Enrollment>;
+  enrollment(id: number): Promise<Enrollment | undefined>;
+  listEnrollments(page: PageRequest): Promise<Page<Enrollment>>;
+  /**
+   * Spends one use of a code and binds the key. A client that already holds the very key gets the same
+   * answer without spending, so a device that lost power after enrolling can ask again.
+   */
+  redeem(redemption: Redemption): Promise<{ readonly isNew: boolean }>;
+
+  /** True for exactly one caller of each (`clientId`, `jti`). */
+  spendAssertion(assertion: SpentAssertion): Promise<boolean>;
+
+  addSigningKey(key: PublicKey, status: SigningKeyStatus): Promise<void>;
+  signingKeys(): Promise<readonly SigningKey[]>;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,202 @@
+/**
+ * Enrollment codes in SQLite: made by an operator, redeemed by devices.
+ *
+ * Units   NumericDate.
+ * Errors  `InvalidGrantError` (`invalid_grant`, 400): one message for every code or client id that is
+ *         refused, so that a caller cannot probe for either. `detail` is for the log only.
+ * Source  DESIGN 4 (Enrollment), 9 (I6, I7, I9).
+ *
+ * @module
+ */
+import {
+  type ClientId,
+  type Clock,
+  FormatError,
+  InvalidGrantError,
+  type RoleName,
+} from '@latchkey/shared';
+import type { Database } from 'better-sqlite3';
+import { matchesIdPattern } from '../id-pattern.js';
+import {
+  ConflictError,
+  type Enrollment,
+  type EnrollmentTarget,
+  type Labels,
+  type NewEnrollment,
+  type Page,
+  type PageRequest,
+  type Redemption,
+} from '../registry.js';
+import type { Clients } from './clients.js';
+import { toPage } from './pages.js';
+
+export interface Enrollments {
+  create(enrollment: NewEnrollment): Enrollment;
+  enrollment(id: number): Enrollment | undefined;
+  list(page: PageRequest): Page<Enrollment>;
+  redeem(redemption: Redemption): { readonly isNew: boolean };
+}
+
+interface EnrollmentRow {
+  readonly id: number;
+  readonly client_id: ClientId | null;
+  readonly id_pattern: string | null;
+  readonly uses: number;
+  readonly uses_left: number;
+  readonly created_at: number;
+  readonly expires_at: number;
+}
+
+interface InsertParameters extends Omit<EnrollmentRow, 'id' | 'uses_left'> {
+  readonly code_hash: string;
+}
+
+function refuse(detail: string): never {
+  throw new InvalidGrantError('the enrollment code is not valid for this client', { detail });
+}
+
+const isFor = (target: EnrollmentTarget, id: ClientId): boolean =>
+  'clientId' in target ? target.clientId === id : matchesIdPattern(target.idPattern, id);
+
+export function createEnrollments(deps: {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly clients: Clients;
+}): Enrollments {
+  const { db, clock, clients } = deps;
+  const insert = db.prepare<InsertParameters, { readonly id: number }>(
+    `INSERT INTO enrollment (code_hash, client_id, id_pattern, uses, uses_left, created_at, expires_at)
+     VALUES (@code_hash, @client_id, @id_pattern, @uses, @uses, @created_at, @expires_at)
+     RETURNING id`,
+  );
+  const insertRole = db.prepare<{ id: number; role: RoleName }>(
+    'INSERT INTO enrollment_role (enrollment, role) VALUES (@id, @role) ON CONFLICT DO NOTHING',
+  );
+  const insertLabel = db.prepare<{ id: number; key: string; value: string }>(
+    'INSERT INTO enrollment_label (enrollment, key, value) VALUES (@id, @key, @value)',
+  );
+  const selectById = db.prepare<[number], EnrollmentRow>('SELECT * FROM enrollment WHERE id = ?');
+  const selectByCode = db.prepare<[string], EnrollmentRow>(
+    'SELECT * FROM enrollment WHERE code_hash = ?',
+  );
+  const selectPage = db.prepare<{ after: number; limit: number }, EnrollmentRow>(
+    'SELECT * FROM enrollment WHERE id > @after ORDER BY id LIMIT @limit',
+  );
+  const selectRoles = db.prepare<[number], { readonly role: RoleName }>(
+    'SELECT role FROM enrollment_role WHERE enrollment = ? ORDER BY role',
+  );
+  const selectLabels = db.prepare<[number], { readonly key: string; readonly value: string }>(
+    'SELECT key, value FROM enrollment_label WHERE enrollment = ? ORDER BY key',
+  );
+  // One statement checks and spends, so that two devices cannot both have the last use (I6).
+  const spend = db.prepare<{ id: number; now: number }, { readonly id: number }>(
+    `UPDATE enrollment SET uses_left = uses_left - 1
+      WHERE id = @id AND uses_left > 0 AND expires_at > @now RETURNING id`,
+  );
+  const insertUse = db.prepare<{ id: number; client: ClientId; kid: string; now: number }>(
+    'INSERT INTO enrollment_use (enrollment, client, kid, used_at) VALUES (@id, @client, @kid, @now)',
+  );
+  const selectUse = db.prepare<{ id: number; client: ClientId; kid: string }, { used_at: number }>(
+    'SELECT used_at FROM enrollment_use WHERE enrollment = @id AND client = @client AND kid = @kid',
+  );
+
+  const labelsOf = (id: number): Labels =>
+    new Map(selectLabels.all(id).map(({ key, value }) => [key, value]));
+
+  const toEnrollment = (row: EnrollmentRow): Enrollment => ({
+    id: row.id,
+    target:
+      row.client_id !== null
+        ? { clientId: row.client_id }
+        : { idPattern: row.id_pattern as string },
+    roles: selectRoles.all(row.id).map(({ role }) => role),
+    labels: labelsOf(row.id),
+    uses: row.uses,
+    usesLeft: row.uses_left,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+  });
+
+  const create = db.transaction((enrollment: NewEnrollment): Enrollment => {
+    const { codeHash, target, roles, labels, uses, expiresAt } = enrollment;
+    const clientId = 'clientId' in target ? target.clientId : null;
+    const existing = clientId === null ? undefined : clients.client(clientId);
+    if (existing !== undefined && existing.kind !== 'device') {
+      throw new ConflictError('client_id', 'is not that of a device');
+    }
+    clients.checkRoles(roles, new Map([...(existing?.labels ?? []), ...labels]));
+    const { id } = insert.get({
+      code_hash: codeHash,
+      client_id: clientId,
+      id_pattern: 'idPattern' in target ? target.idPattern : null,
+      uses,
+      created_at: clock.now(),
+      expires_at: expiresAt,
+    }) as { id: number };
+    for (const role of roles) insertRole.run({ id, role });
+    for (const [key, value] of labels) insertLabel.run({ id, key, value });
+    return toEnrollment(selectById.get(id) as EnrollmentRow);
+  });
+
+  /** The client that a code may bind the key to: new, or a device that waits for its key. */
+  const claimClient = ({ target }: Enrollment, id: ClientId): void => {
+    const existing = clients.client(id);
+    if (existing === undefined) {
+      clients.insert(id, 'device');
+      return;
+    }
+    // A pattern must not take over a device that somebody registered (I7).
+    if ('idPattern' in target) refuse('the client id is taken');
+    if (existing.kind !== 'device') refuse('the client is not a device');
+    if (existing.status !== 'active') refuse(`the device is ${existing.status}`);
+    if (existing.keys.length > 0) refuse('the device has another key');
+  };
+
+  const redeem = db.transaction((redemption: Redemption): { readonly isNew: boolean } => {
+    const { codeHash, clientId, key } = redemption;
+    const row = selectByCode.get(codeHash);
+    if (row === undefined) return refuse('the code is unknown');
+    const enrollment = toEnrollment(row);
+    const { id } = enrollment;
+    const now = clock.now();
+    if (!isFor(enrollment.target, clientId)) return refuse(`the code ${id} is for other clients`);
+    const holder = clients.client(clientId);
+    if (holder?.keys.some(({ kid }) => kid === key.kid)) {
+      const isLive = enrollment.usesLeft > 0 && enrollment.expiresAt > now;
+      const wasUsed = selectUse.get({ id, client: clientId, kid: key.kid }) !== undefined;
+      if (!isLive && !wasUsed) return refuse(`the code ${id} is expired or spent`);
+      if (holder.status !== 'active') return refuse(`the device is ${holder.status}`);
+      return { isNew: false };
+    }
+    if (spend.get({ id, now }) === undefined) return refuse(`the code ${id} is expired or spent`);
+    claimClient(enrollment, clientId);
+    clients.assign(clientId, enrollment.roles, enrollment.labels);
+    clients.addKey(clientId, key);
+    insertUse.run({ id, client: clientId, kid: key.kid, now });
+    return { isNew: true };
+  });
+
+  return {
+    create: (enrollment) => create.immediate(enrollment),
+    enrollment: (id) => {
+      const row = selectById.get(id);
+      return row && toEnrollment(row);
+    },
+    list: ({ after, limit }) =>
+      toPage(
+        selectPage.all({ after: Number(after ?? 0), limit: limit + 1 }),
+        limit,
+        toEnrollment,
+        (row) => String(row.id),
+      ),
+    redeem: (redemption) => {
+      try {
+        return redeem.immediate(redemption);
+      } catch (error) {
+        // What rolled back for another reason, such as a key of another client, looks the same outside.
+        if (error instanceof ConflictError || error instanceof FormatError) refuse(error.message);
+        throw error;
+      }
+    },
+  };
+}
