@@ -41,6 +41,7 @@ export function devicesNoun(deps: {
 }): Noun<Client> {
   const { registry, logger } = deps;
   return {
+    name: 'device',
     path: '/devices',
     create: async (body) => {
       const { client_id: id, public_key: key, ...rest } = parseWith(schema, body, 'the request');

@@ -68,6 +68,7 @@ export function enrollmentsNoun(deps: {
 }): Noun<Enrollment> {
   const { registry, clock, logger } = deps;
   return {
+    name: 'enrollment',
     path: '/enrollments',
     create: async (body) => {
       const request = parseWith(schema, body, 'the request');

@@ -9,7 +9,7 @@
  */
 import { ConfigError, FormatError, type Logger, type OAuthError } from '@latchkey/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { toOAuthError } from '../http/failure.js';
+import { RETRY_AFTER_SECONDS, toOAuthError } from '../http/failure.js';
 import { type FieldError, sendProblem } from '../http/problem.js';
 import { ConflictError } from '../registry/registry.js';
 import { NotFoundError } from './noun.js';
@@ -45,7 +45,7 @@ function problemOf(error: unknown): Problem | undefined {
 }
 
 function addHeaders(reply: FastifyReply, request: FastifyRequest, error: OAuthError): void {
-  if (error.status === 503) reply.header('retry-after', '5');
+  if (error.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
   if (error.error !== 'invalid_token' && error.error !== 'insufficient_scope') return;
   // RFC 6750 3: no error code for a request that did not try to authenticate.
   const hasTried = request.headers.authorization !== undefined;

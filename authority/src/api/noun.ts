@@ -18,8 +18,8 @@ const MAX_CURSOR_LENGTH = 255;
 
 /** There is no item of that id. */
 export class NotFoundError extends Error {
-  constructor() {
-    super('there is no such item');
+  constructor(noun: string) {
+    super(`there is no such ${noun}`);
     this.name = 'NotFoundError';
   }
 }
@@ -28,7 +28,9 @@ export class NotFoundError extends Error {
 export type Json = Readonly<Record<string, unknown>>;
 
 export interface Noun<Item> {
-  /** Plural, as in the path. */
+  /** Singular, for messages. */
+  readonly name: string;
+  /** Plural, as in the URL. */
   readonly path: string;
   /** Returns the answer, which may hold more than `toJson` shows later. */
   create(body: unknown): Promise<Json>;
@@ -65,7 +67,7 @@ async function find<Item>(noun: Noun<Item>, id: string): Promise<Item> {
     // What cannot be an id names nothing.
     if (!(error instanceof FormatError)) throw error;
   }
-  throw new NotFoundError();
+  throw new NotFoundError(noun.name);
 }
 
 export function registerNoun<Item>(app: FastifyInstance, noun: Noun<Item>): void {

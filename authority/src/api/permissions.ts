@@ -42,6 +42,7 @@ export function permissionsNoun(deps: {
 }): Noun<Permission> {
   const { registry, logger } = deps;
   return {
+    name: 'permission',
     path: '/permissions',
     create: async (body) => {
       const permission = await registry.createPermission(parseWith(schema, body, 'the request'));

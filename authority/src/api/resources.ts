@@ -43,6 +43,7 @@ export function resourcesNoun(deps: {
 }): Noun<Resource> {
   const { registry, logger } = deps;
   return {
+    name: 'resource',
     path: '/resources',
     create: async (body) => {
       const { identifier, kind, token_ttl_seconds } = parseWith(schema, body, 'the request');

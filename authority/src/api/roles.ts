@@ -39,6 +39,7 @@ export function rolesNoun(deps: {
 }): Noun<Role> {
   const { registry, logger } = deps;
   return {
+    name: 'role',
     path: '/roles',
     create: async (body) => {
       const role = await registry.createRole(parseWith(schema, body, 'the request'));

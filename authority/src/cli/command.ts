@@ -21,16 +21,14 @@ export interface Program {
 }
 
 /** Gathers an option that may be repeated. */
-const gather = (value: string, previous: readonly string[]): readonly string[] => [
+const gather = (value: string, previous: readonly string[] = []): readonly string[] => [
   ...previous,
   value,
 ];
 
 /** An option that may be given several times. */
 export function repeatable(flags: string, description: string): Option {
-  return new Option(flags, `${description} (repeatable)`)
-    .argParser<readonly string[]>(gather)
-    .default([], 'none');
+  return new Option(flags, `${description} (repeatable)`).argParser<readonly string[]>(gather);
 }
 
 /** Adds a command that does something; every one has an example. */

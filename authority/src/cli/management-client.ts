@@ -39,19 +39,23 @@ export interface ManagementClient {
   list(path: string): Promise<readonly Item[]>;
 }
 
-/** The authority said no. */
-export class RefusedError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'RefusedError';
-  }
-}
-
 const PAGE_LIMIT = 500;
 
 const itemSchema = v.record(v.string(), v.unknown());
 const pageSchema = v.object({ items: v.array(itemSchema), next: v.nullable(v.string()) });
-const problemSchema = v.object({ detail: v.string() });
+const problemSchema = v.object({
+  detail: v.string(),
+  errors: v.optional(v.array(v.object({ field: v.string(), message: v.string() })), []),
+});
+
+/** The authority said no, and why: a line for each field. */
+export class RefusedError extends Error {
+  constructor({ detail, errors }: v.InferOutput<typeof problemSchema>) {
+    const lines = errors.map(({ field, message }) => `\n  ${field} ${message}`);
+    super(lines.length > 1 ? `the authority refused:${lines.join('')}` : detail);
+    this.name = 'RefusedError';
+  }
+}
 
 function chooseKey({ dataDir, authority, operatorKey }: ManagementOptions): OperatorKey {
   if (dataDir !== undefined && (authority ?? operatorKey) !== undefined) {
@@ -119,7 +123,7 @@ export async function openManagement(
     });
     if (response.status === 503) throw new UnreachableError('the authority cannot serve now');
     if (response.status >= 400) {
-      throw new RefusedError(parseAnswer(problemSchema, response.body).detail);
+      throw new RefusedError(parseAnswer(problemSchema, response.body));
     }
     return response.body;
   };

@@ -2,33 +2,34 @@
  * `latchkey validate`: checks a data directory without starting and without changing anything.
  *
  * Units   none.
- * Errors  `ConfigError` with all problems.
+ * Errors  none for what is wrong with the parts: each is told, then the exit code is 2.
  * Source  STYLE 2.6.
  *
  * @module
  */
 
 import { existsSync } from 'node:fs';
-import { ConfigError, type ConfigProblem, EXIT, type ExitCode } from '@latchkey/shared';
+import { ConfigError, EXIT, type ExitCode } from '@latchkey/shared';
 import type { Config } from '../config.js';
 import { dataDirPaths } from '../data-dir.js';
 import { loadConfig, openDataDir } from '../open-authority.js';
 import { readOperatorKey } from '../operator-key.js';
 import { requireDataDir } from './data-dir-option.js';
-import { type Io, printLine } from './io.js';
+import { type Io, printLine, printNote } from './io.js';
 
 export interface ValidateOptions {
   readonly dataDir?: string;
 }
 
-/** Problems of one part; none when the part is good. */
-async function problemsOf(check: () => unknown): Promise<readonly ConfigProblem[]> {
+/** Tells what is wrong with one part; true when it is good. */
+async function isGood(io: Io, check: () => unknown): Promise<boolean> {
   try {
     await check();
-    return [];
+    return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [{ path: '', message: error.message }];
+    printNote(io, `error: ${error.message}`);
+    return false;
   }
 }
 
@@ -41,15 +42,15 @@ export async function validate(options: ValidateOptions, io: Io): Promise<ExitCo
   const dataDir = requireDataDir(options.dataDir);
   const { operatorKey } = dataDirPaths(dataDir);
   let config: Config | undefined;
-  const problems = [
-    ...(await problemsOf(() => {
+  const results = [
+    await isGood(io, () => {
       config = loadConfig(dataDir);
-    })),
-    ...(await problemsOf(() => config && checkParts(dataDir, config, io))),
+    }),
+    await isGood(io, () => config && checkParts(dataDir, config, io)),
     // The operator may keep the key elsewhere.
-    ...(await problemsOf(() => existsSync(operatorKey) && readOperatorKey(operatorKey))),
+    await isGood(io, () => existsSync(operatorKey) && readOperatorKey(operatorKey)),
   ];
-  if (problems.length > 0) throw new ConfigError(dataDir, problems);
+  if (!results.every(Boolean)) return EXIT.usage;
   printLine(io, `${dataDir} is valid`);
   return EXIT.ok;
 }

@@ -9,6 +9,9 @@
  */
 import { InvalidRequestError, OAuthError } from '@latchkey/shared';
 
+/** Seconds after which a client may try again when the registry cannot be used. */
+export const RETRY_AFTER_SECONDS = '5';
+
 /** Codes of fastify's own refusals while it reads a request. */
 const REQUEST_PROBLEMS = new Map([
   ['FST_ERR_CTP_BODY_TOO_LARGE', { status: 413, message: 'the body is too large' }],

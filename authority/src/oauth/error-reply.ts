@@ -9,9 +9,7 @@
  */
 import type { Logger } from '@latchkey/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { toOAuthError } from '../http/failure.js';
-
-const RETRY_AFTER_SECONDS = '5';
+import { RETRY_AFTER_SECONDS, toOAuthError } from '../http/failure.js';
 
 export function createOAuthErrorHandler(deps: {
   readonly logger: Logger;

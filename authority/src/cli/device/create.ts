@@ -19,8 +19,8 @@ import { deviceView } from './view.js';
 export interface CreateDeviceOptions extends ShowOptions {
   /** A file, or `-` for stdin. */
   readonly publicKey?: string;
-  readonly role: readonly string[];
-  readonly label: readonly string[];
+  readonly role?: readonly string[];
+  readonly label?: readonly string[];
 }
 
 const MAX_STDIN_BYTES = 65_536;
@@ -54,7 +54,7 @@ export async function createDevice(
   options: CreateDeviceOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { publicKey: source, role: roles, label } = options;
+  const { publicKey: source, role: roles = [], label = [] } = options;
   const labels = parseLabelOptions(label);
   const key = source === undefined ? undefined : await readPublicKey(source, io);
   const management = await openManagement(options, io);

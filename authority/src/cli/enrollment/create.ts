@@ -18,8 +18,8 @@ import { enrollmentView } from './view.js';
 export interface CreateEnrollmentOptions extends ShowOptions {
   readonly clientId?: string;
   readonly idPattern?: string;
-  readonly role: readonly string[];
-  readonly label: readonly string[];
+  readonly role?: readonly string[];
+  readonly label?: readonly string[];
   readonly uses: string;
   readonly expires: string;
 }
@@ -33,7 +33,7 @@ export async function createEnrollment(
   options: CreateEnrollmentOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { clientId, idPattern, role: roles, label, uses, expires } = options;
+  const { clientId, idPattern, role: roles = [], label = [], uses, expires } = options;
   const body = {
     ...(clientId !== undefined && { client_id: clientId }),
     ...(idPattern !== undefined && { id_pattern: idPattern }),

@@ -15,7 +15,7 @@ import { permissionView } from './view.js';
 
 export interface CreatePermissionOptions extends ShowOptions {
   readonly resource: string;
-  readonly scope: readonly string[];
+  readonly scope?: readonly string[];
 }
 
 export async function createPermission(
@@ -23,7 +23,7 @@ export async function createPermission(
   options: CreatePermissionOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { resource, scope: scopes } = options;
+  const { resource, scope: scopes = [] } = options;
   const management = await openManagement(options, io);
   const item = await management.create(permissionView.path, { name, resource, scopes });
   printItem(permissionView, item, options, io);
