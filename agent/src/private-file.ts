@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { UsageError } from '@latchkey/shared';
@@ -83,14 +84,16 @@ async function syncDir(dir: string): Promise<void> {
   }
 }
 
-/** Writes the text beside its place, on disk before it returns. */
+/** Writes the text beside its place, on disk before it returns; the name is no other writer's. */
 async function writeBeside(path: string, text: string): Promise<string> {
-  const draft = `${path}.${process.pid}.new`;
-  await rm(draft, { force: true });
+  const draft = `${path}.${randomUUID()}.new`;
   const file = await open(draft, 'wx', 0o600);
   try {
     await file.writeFile(text);
     await file.sync();
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
   } finally {
     await file.close();
   }

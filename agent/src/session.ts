@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Clock, Logger } from '@latchkey/shared';
+import { type Clock, type Logger, UnreachableError } from '@latchkey/shared';
 import { createBackoff, NETWORK_BACKOFF, OPERATOR_BACKOFF } from './backoff.js';
 import type { BrokerConfig, Qos } from './config.js';
 import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
@@ -125,6 +125,27 @@ export function createSession(deps: SessionDeps): Session {
     }
   };
 
+  /** Connects, but not with a line so slow that CONNECT would arrive after the token's end. */
+  const connectInTime = async (
+    token: AccessToken,
+    signal: AbortSignal,
+  ): Promise<MqttConnection> => {
+    const { accessToken: password } = token;
+    const { onMessage } = deps;
+    const tooLate = new AbortController();
+    const done = new AbortController();
+    sleepUntil(clock, token.expiresAt, AbortSignal.any([signal, done.signal])).then(
+      () => tooLate.abort(new UnreachableError('the token expired while connecting')),
+      () => undefined,
+    );
+    const either = AbortSignal.any([signal, tooLate.signal]);
+    try {
+      return await connectMqtt({ broker, clientId, password, clock, onMessage, signal: either });
+    } finally {
+      done.abort();
+    }
+  };
+
   /** One connection from token to close. `release` lets the messages go that waited for it. */
   const connectOnce = async (signal: AbortSignal, release: () => void): Promise<End> => {
     state.enter('obtaining');
@@ -133,9 +154,7 @@ export function createSession(deps: SessionDeps): Session {
     lastToken = token;
     state.noteToken(token);
     state.enter('connecting');
-    const { accessToken: password } = token;
-    const { onMessage } = deps;
-    const connection = await connectMqtt({ broker, clientId, password, clock, onMessage, signal });
+    const connection = await connectInTime(token, signal);
     hasReplacedToken = false;
     const onlineAtMs = clock.nowMs();
     try {

@@ -85,12 +85,28 @@ test.each([
     toml: `${MINIMAL}${ACTION.replace('["true"]', '[]')}`,
     paths: ['action.0.command'],
   },
-  { name: 'a shell line as command', toml: `${MINIMAL}${ACTION.replace('["true"]', '"true"')}`, paths: ['action.0.command'] },
-  { name: 'wildcard in a topic name', toml: MINIMAL + SOURCE.replace('t-42/t', '+/t'), paths: ['source.0.topic'] },
-  { name: 'malformed filter', toml: MINIMAL + ACTION.replace('/+/', '/a+/'), paths: ['action.0.filter'] },
+  {
+    name: 'a shell line as command',
+    toml: `${MINIMAL}${ACTION.replace('["true"]', '"true"')}`,
+    paths: ['action.0.command'],
+  },
+  {
+    name: 'wildcard in a topic name',
+    toml: MINIMAL + SOURCE.replace('t-42/t', '+/t'),
+    paths: ['source.0.topic'],
+  },
+  {
+    name: 'malformed filter',
+    toml: MINIMAL + ACTION.replace('/+/', '/a+/'),
+    paths: ['action.0.filter'],
+  },
   { name: 'qos 2 for an action', toml: `${MINIMAL}${ACTION}qos = 2\n`, paths: ['action.0.qos'] },
   { name: 'two sources of one name', toml: MINIMAL + SOURCE + SOURCE, paths: ['source'] },
-  { name: 'every_seconds of 0', toml: MINIMAL + SOURCE.replace('= 5', '= 0'), paths: ['source.0.every_seconds'] },
+  {
+    name: 'every_seconds of 0',
+    toml: MINIMAL + SOURCE.replace('= 5', '= 0'),
+    paths: ['source.0.every_seconds'],
+  },
   { name: 'not TOML', toml: 'state_dir = ', paths: ['line 1, column 13'] },
 ])('refuses: $name', ({ toml, paths }) => {
   expect(problemsOf(toml)).toEqual(paths);

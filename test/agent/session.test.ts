@@ -1,12 +1,36 @@
 import { expect, test } from 'vitest';
-import { setUpAgent } from '../helpers/agent-setup.ts';
+import { type AgentSetup, setUpAgent } from '../helpers/agent-setup.ts';
 
+const TOPIC = 'devices/t-42/telemetry/temperature';
 const message = (topic: string, payload = 'x', qos: 0 | 1 | 2 = 1) => ({
   topic,
   payload: Buffer.from(payload),
   qos,
   isRetained: false,
 });
+const ACTION = '[[action]]\nname = "a"\nfilter = "devices/t-42/commands/+"\ncommand = ["true"]\n';
+
+/** Waits for the next line of this state after what was logged so far. */
+const nextState = ({ logger }: AgentSetup, state: string) =>
+  logger.event('agent.state', { state }, logger.lines.length);
+
+/** Lets what is on the wire arrive while the clock stands still. */
+async function settle({ logger }: AgentSetup) {
+  do await new Promise(setImmediate);
+  while (['obtaining', 'connecting'].includes(String(logger.all('agent.state').at(-1)?.state)));
+}
+
+/** Moves the clock past every wait until `done`. */
+async function driveUntil(setup: AgentSetup, done: Promise<unknown>, stepMs = 1000) {
+  let isDone = false;
+  void done.then(() => {
+    isDone = true;
+  });
+  while (!isDone) {
+    await setup.clock.advance(stepMs);
+    await settle(setup);
+  }
+}
 
 test('connects with user name and client identifier = client id, password = token, persistent session', async () => {
   const { broker, authority, startAgent } = await setUpAgent();
@@ -14,8 +38,358 @@ test('connects with user name and client identifier = client id, password = toke
   expect(broker.connects).toEqual([
     { clientId: 't-42', username: 't-42', password: authority.issued[0]!.text, clean: false },
   ]);
-  await agent.publish(message('devices/t-42/telemetry/temperature', '21.5'));
+  await agent.publish(message(TOPIC, '21.5'));
   expect(broker.publishes).toMatchObject([{ payload: '21.5', qos: 1 }]);
   expect(agent.status()).toMatchObject({ state: 'online', counters: { published: 1 } });
   expect(await agent.stop()).toBe('aborted');
+  expect(agent.status().state).toBe('offline');
+});
+
+test.each([0, 1, 2] as const)('publishes with QoS %i', async (qos) => {
+  const { broker, startAgent } = await setUpAgent();
+  const agent = await startAgent();
+  for (const payload of ['a', 'b', 'c']) await agent.publish(message(TOPIC, payload, qos));
+  await broker.published(TOPIC, 3);
+  expect(broker.publishes.map(({ payload }) => payload)).toEqual(['a', 'b', 'c']);
+});
+
+test('passes through obtaining, connecting, online, and logs each', async () => {
+  const { logger, startAgent } = await setUpAgent();
+  const agent = await startAgent();
+  await agent.stop();
+  expect(logger.all('agent.state').map(({ state }) => state)).toEqual([
+    'obtaining',
+    'connecting',
+    'online',
+    'offline',
+  ]);
+  expect(logger.all('token.obtained')).toMatchObject([{ expiresAt: 1_760_000_900 }]);
+});
+
+test('renews before exp and reconnects with the new token; what waits meanwhile arrives', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, startAgent } = setup;
+  const agent = await startAgent();
+  await clock.untilSleeping(60_000);
+  await clock.advance(629_000);
+  expect(authority.issued.length).toBe(1); // renewal at 60 + 20 * 0.5 % of 900 s
+  const connecting = nextState(setup, 'connecting');
+  await clock.advance(1000);
+  await connecting;
+  const online = nextState(setup, 'online');
+  const waiting = ['a', 'b', 'c'].map((payload) => agent.publish(message(TOPIC, payload)));
+  await online;
+  await Promise.all(waiting);
+  expect(broker.publishes.map(({ payload }) => payload)).toEqual(['a', 'b', 'c']);
+  expect(broker.connects.map(({ password }) => password)).toEqual(
+    authority.issued.map(({ text }) => text),
+  );
+  expect(agent.status()).toMatchObject({ state: 'online', counters: { connections: 2 } });
+});
+
+test('a message of QoS 1 that comes during the renewal reaches its action', async () => {
+  const setup = await setUpAgent();
+  const { broker, clock, logger, startAgent } = setup;
+  await startAgent(ACTION);
+  broker.returnCode = () => {
+    void broker.send('devices/t-42/commands/x', 'queued'); // between DISCONNECT and CONNACK
+    return 0;
+  };
+  await clock.untilSleeping(60_000);
+  await clock.advance(630_000);
+  await logger.event('action.run', { exitCode: 0 });
+  expect(broker.subscribes.filter((filter) => filter.endsWith('+')).length).toBeGreaterThan(0);
+});
+
+test('a session that the broker kept is not subscribed again: retained messages do not come twice', async () => {
+  const setup = await setUpAgent();
+  const { broker, logger, startAgent } = setup;
+  await broker.send('devices/t-42/commands/x', 'on', { retain: true });
+  const agent = await startAgent(ACTION);
+  await logger.event('action.run');
+  broker.kick();
+  await driveUntil(setup, nextState(setup, 'online'));
+  await agent.publish(message(TOPIC));
+  expect(agent.status().counters.received).toBe(1);
+});
+
+test('an expired token is never presented, whatever fails when', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, startAgent } = setup;
+  authority.ttlSeconds = 60;
+  const secondsLeft: number[] = [];
+  broker.returnCode = ({ password }) => {
+    const token = authority.issued.find(({ text }) => text === password);
+    secondsLeft.push((token?.expiresAt ?? 0) - clock.now());
+    return 0;
+  };
+  await startAgent();
+  const step = async () => {
+    await clock.advance(3000);
+    await settle(setup);
+  };
+  for (let round = 0; round < 8; round += 1) {
+    if (round % 2 === 1) await authority.stop();
+    for (let i = 0; i < 60; i += 1) {
+      await step();
+      if (i % 8 === round) broker.kick();
+    }
+    if (round % 2 === 1) await authority.start();
+    broker.kick();
+    const count = broker.connects.length;
+    while (broker.connects.length === count) await step();
+  }
+  expect(secondsLeft.length).toBeGreaterThan(8);
+  expect(Math.min(...secondsLeft)).toBeGreaterThan(0);
+});
+
+test('authority down at renewal: the session goes on, tries go on, and the first answer renews', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, logger, startAgent } = setup;
+  const agent = await startAgent();
+  await authority.stop();
+  await clock.untilSleeping(60_000);
+  await clock.advance(630_000);
+  await logger.event('agent.state', { state: 'renewing' });
+  await driveUntil(
+    setup,
+    (async () => {
+      while (!agent.status().detail?.includes('cannot reach')) await new Promise(setImmediate);
+    })(),
+    0,
+  );
+  await agent.publish(message(TOPIC));
+  expect(agent.status().state).toBe('renewing');
+  expect(broker.connects.length).toBe(1);
+  await authority.start();
+  await driveUntil(setup, broker.connected(2));
+  await logger.event('agent.state', { state: 'online' }, logger.lines.length - 1);
+});
+
+test('authority down beyond exp: backs off without a token, and comes back with a new one', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, startAgent } = setup;
+  const agent = await startAgent();
+  await authority.stop();
+  const backingOff = nextState(setup, 'backing-off');
+  await clock.advance(900_000);
+  broker.kick(); // as the plugin does at exp
+  await driveUntil(setup, backingOff);
+  await clock.advance(600_000);
+  expect(broker.connects.length).toBe(1);
+  await expect(agent.publish(message(TOPIC))).rejects.toMatchObject({ name: 'OfflineError' });
+  await authority.start();
+  await driveUntil(setup, broker.connected(2), 10_000);
+  expect(broker.connects[1]!.password).not.toBe(broker.connects[0]!.password);
+});
+
+test('broker restarted: reconnects with the same token and subscribes again', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, startAgent } = setup;
+  const agent = await startAgent(ACTION);
+  const backingOff = nextState(setup, 'backing-off');
+  await broker.stop();
+  await backingOff;
+  await broker.start();
+  await driveUntil(setup, nextState(setup, 'online'));
+  await agent.publish(message(TOPIC));
+  expect(authority.issued.length).toBe(1);
+});
+
+test('broker lost its sessions: subscribes again', async () => {
+  const setup = await setUpAgent();
+  const { broker, startAgent } = setup;
+  await startAgent(`clean_session = true\n${ACTION}`);
+  const before = broker.subscribes.length;
+  broker.kick();
+  await driveUntil(setup, nextState(setup, 'online'));
+  expect(broker.subscribes.length).toBe(before + 1);
+});
+
+test('a refused publish is told once, dropped, and not repeated after the reconnect; others go on', async () => {
+  const setup = await setUpAgent();
+  const { broker, logger, startAgent } = setup;
+  broker.canPublish = (topic) => topic !== 'secret/x';
+  const agent = await startAgent();
+  const online = nextState(setup, 'online');
+  await expect(agent.publish(message('secret/x'))).rejects.toMatchObject({
+    name: 'PublishRefusedError',
+  });
+  await driveUntil(setup, online);
+  await agent.publish(message(TOPIC));
+  expect(broker.publishes.map(({ topic }) => topic)).toEqual(['secret/x', TOPIC]);
+  expect(logger.all('message.refused')).toMatchObject([{ topic: 'secret/x' }]);
+  expect(agent.status().counters).toMatchObject({ refused: 1, published: 1 });
+});
+
+test('only the refused message of a burst fails', async () => {
+  const setup = await setUpAgent();
+  const { broker, startAgent } = setup;
+  broker.canPublish = (topic) => topic !== 'secret/x';
+  const agent = await startAgent();
+  const [a, b, c] = await Promise.allSettled([
+    agent.publish(message(TOPIC, 'a')),
+    agent.publish(message('secret/x')),
+    agent.publish(message(TOPIC, 'c')),
+  ]);
+  expect([a.status, b.status]).toEqual(['fulfilled', 'rejected']);
+  expect(c).toMatchObject({ reason: { name: 'OfflineError' } }); // not refused: may be sent again
+});
+
+test.each([0, 1] as const)(
+  'a topic refused twice (QoS %i) is held back until the next token',
+  async (qos) => {
+    const setup = await setUpAgent();
+    const { broker, clock, startAgent } = setup;
+    broker.canPublish = (topic) => topic !== 'secret/x';
+    const agent = await startAgent();
+    for (const _ of [1, 2]) {
+      const online = nextState(setup, 'online');
+      await agent.publish(message('secret/x', 'x', qos)).catch(() => undefined);
+      await driveUntil(setup, online, 100);
+    }
+    await expect(agent.publish(message('secret/x', 'x', qos))).rejects.toThrow(
+      /tried again with the next token/,
+    );
+    expect(broker.publishes.length).toBe(2);
+    broker.canPublish = () => true;
+    const count = broker.connects.length;
+    await clock.untilSleeping(50_000);
+    await clock.advance(640_000);
+    await broker.connected(count + 1);
+    await agent.publish(message('secret/x', 'x', qos));
+  },
+);
+
+test('a close long after a message of QoS 0 is not taken for its refusal', async () => {
+  const setup = await setUpAgent();
+  const { broker, clock, logger, startAgent } = setup;
+  const agent = await startAgent();
+  await agent.publish(message(TOPIC, 'x', 0));
+  await broker.published(TOPIC);
+  await clock.advance(2001);
+  broker.kick();
+  await driveUntil(setup, nextState(setup, 'online'));
+  expect(logger.all('message.refused')).toEqual([]);
+});
+
+test('a refused subscription is told, and tried again with the next token only', async () => {
+  const setup = await setUpAgent();
+  const { broker, clock, logger, startAgent } = setup;
+  broker.canSubscribe = () => false;
+  await startAgent(ACTION);
+  expect(logger.all('subscription.refused')).toMatchObject([{ filter: 'devices/t-42/commands/+' }]);
+  const before = broker.subscribes.length;
+  broker.kick();
+  await driveUntil(setup, nextState(setup, 'online'));
+  expect(broker.subscribes.length).toBe(before);
+  broker.canSubscribe = () => true;
+  const online = nextState(setup, 'online');
+  await clock.advance(900_000);
+  await online;
+  expect(broker.subscribes.length).toBeGreaterThan(before);
+});
+
+test('CONNACK 4: the token is discarded and a new one tried at once', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, startAgent } = setup;
+  broker.returnCode = (_connect, count) => (count === 1 ? 4 : 0);
+  await startAgent(); // comes online without the clock being moved
+  expect(broker.connects.map(({ password }) => password)).toEqual(
+    authority.issued.map(({ text }) => text),
+  );
+  expect(authority.issued.length).toBe(2);
+});
+
+test.each([
+  { returnCode: 4, limitMs: 1000 },
+  { returnCode: 5, limitMs: 60_000 },
+])(
+  'CONNACK $returnCode again: backs off below $limitMs ms, then a new token',
+  async ({ returnCode, limitMs }) => {
+    const setup = await setUpAgent();
+    const { broker, authority, clock, logger, createAgent } = setup;
+    broker.returnCode = () => returnCode;
+    const agent = createAgent();
+    const ending = new AbortController();
+    const end = agent.run(ending.signal);
+    await logger.event('agent.state', { state: 'backing-off' });
+    expect([broker.connects.length, authority.issued.length]).toEqual([2, 2]);
+    await clock.advance(limitMs / 2 - 1);
+    expect(broker.connects.length).toBe(2);
+    await clock.advance(1); // random is 0.5
+    await broker.connected(3);
+    expect(authority.issued.length).toBe(3);
+    ending.abort();
+    expect(await end).toBe('aborted');
+  },
+);
+
+test('CONNACK 3: backs off and keeps the token', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, startAgent } = setup;
+  broker.returnCode = (_connect, count) => (count <= 3 ? 3 : 0);
+  const online = startAgent();
+  await driveUntil(setup, online);
+  expect(broker.connects.length).toBe(4);
+  expect(authority.issued.length).toBe(1);
+});
+
+test('CONNACK 2: stops and says so', async () => {
+  const { broker, createAgent } = await setUpAgent();
+  broker.returnCode = () => 2;
+  const agent = createAgent();
+  expect(await agent.run(new AbortController().signal)).toBe('stopped');
+  expect(agent.status()).toMatchObject({
+    state: 'stopped',
+    detail: expect.stringContaining('client identifier refused'),
+  });
+  expect(broker.connects.length).toBe(1);
+});
+
+test('a device that the authority refuses tries slowly and says what to do', async () => {
+  const setup = await setUpAgent();
+  const { authority, clock, logger, createAgent } = setup;
+  authority.answer = (path, response) => {
+    if (path !== '/token') return false;
+    response.writeHead(400).end('{"error":"invalid_grant","error_description":"not accepted"}');
+    return true;
+  };
+  const agent = createAgent();
+  const ending = new AbortController();
+  const end = agent.run(ending.signal);
+  await logger.event('agent.state', { state: 'backing-off' });
+  expect(agent.status().detail).toMatch(/ask the operator.*; next try in 30 s$/);
+  await clock.advance(7_200_000);
+  const tries = authority.requests.filter((request) => request.includes('/token')).length;
+  expect(tries).toBeLessThan(12);
+  ending.abort();
+  await end;
+});
+
+test('an agent that is not enrolled does not start', async () => {
+  const { createAgent, stateDir } = await setUpAgent();
+  const { rmSync } = await import('node:fs');
+  rmSync(`${stateDir}/identity.json`);
+  await expect(createAgent().run(new AbortController().signal)).rejects.toThrow(/not enrolled/);
+});
+
+test('no failure of a session puts a token or an assertion into log or status', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, logger, startAgent } = setup;
+  broker.returnCode = (_connect, count) => [4, 5, 3, 0][Math.min(count - 1, 3)]!;
+  broker.canPublish = () => false;
+  broker.canSubscribe = () => false;
+  const starting = startAgent(ACTION);
+  await driveUntil(setup, starting);
+  const agent = await starting;
+  await agent.publish(message(TOPIC)).catch(() => undefined);
+  await authority.stop();
+  await clock.advance(1_000_000);
+  broker.kick();
+  await clock.advance(100_000);
+  const said = logger.text() + JSON.stringify(agent.status());
+  for (const { text } of authority.issued) expect(said).not.toContain(text);
+  for (const assertion of authority.assertions) expect(said).not.toContain(assertion);
+  expect(said).not.toContain('PRIVATE KEY');
 });

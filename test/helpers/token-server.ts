@@ -55,12 +55,10 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     const path = request.url ?? '';
     const body = await text(request);
     requests.push(`${request.method} ${path}`);
+    response.setHeader('date', new Date(clock.nowMs()).toUTCString());
     if (self.answer(path, response)) return;
     const send = (status: number, value: object): void => {
-      response.writeHead(status, {
-        'content-type': 'application/json',
-        date: new Date(clock.nowMs()).toUTCString(),
-      });
+      response.writeHead(status, { 'content-type': 'application/json' });
       response.end(JSON.stringify(value));
     };
     if (path === '/.well-known/oauth-authorization-server') {
