@@ -48,9 +48,15 @@ const problemSchema = v.object({
   errors: v.optional(v.array(v.object({ field: v.string(), message: v.string() })), []),
 });
 
+/** Problem details, as far as a person needs them. */
+export interface Refusal {
+  readonly detail: string;
+  readonly errors: readonly { readonly field: string; readonly message: string }[];
+}
+
 /** The authority said no, and why: a line for each field. */
 export class RefusedError extends Error {
-  constructor({ detail, errors }: v.InferOutput<typeof problemSchema>) {
+  constructor({ detail, errors }: Refusal) {
     const lines = errors.map(({ field, message }) => `\n  ${field} ${message}`);
     super(lines.length > 1 ? `the authority refused:${lines.join('')}` : detail);
     this.name = 'RefusedError';
