@@ -53,7 +53,7 @@ async function startAll(
     ({ event }) => event === 'authority.listening',
   );
   announce('authority', authority, settings.issuer);
-  await provisionFleet(settings);
+  await provisionFleet(settings, (command) => narrator.say(`operator: ${command}`));
   const broker = await stage.launch(
     'broker',
     'latchkey-broker',
@@ -135,6 +135,8 @@ async function runStack(options: StackOptions, signal: AbortSignal): Promise<num
 const stopping = new AbortController();
 process.on('SIGINT', () => stopping.abort());
 process.on('SIGTERM', () => stopping.abort());
+// Whoever read what we print is gone (`npm start | head`).
+process.stdout.on('error', () => stopping.abort());
 try {
   process.exitCode = await runStack(parseOptions(process.argv.slice(2)), stopping.signal);
 } catch (error) {

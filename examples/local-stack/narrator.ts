@@ -24,8 +24,12 @@ const COLOURS = { plain: 'reset', good: 'green', bad: 'red', quiet: 'dim' } as c
 const reasonOf = (line: LogLine) => `${line.reason}${line.detail ? `: ${line.detail}` : ''}`;
 const decision = (line: LogLine, verb: string) => `${line.clientId} ${verb} ${line.topic}`;
 
-const STORIES: Readonly<Record<string, (line: LogLine) => Story>> = {
-  'token.issued': (l) => ({ tone: 'plain', text: `token for ${l.clientId}, scope ${l.scope}` }),
+const STORIES: Readonly<Record<string, (line: LogLine) => Story | undefined>> = {
+  'token.issued': ({ clientId, scope }) =>
+    // Each command of the operator takes a token; the commands themselves are told already.
+    clientId === 'operator'
+      ? undefined
+      : { tone: 'plain', text: `token for ${clientId}, scope ${scope}` },
   'token.refused': (l) => ({
     tone: 'bad',
     text: `no token: ${l.error} (${l.detail ?? 'no detail'})`,

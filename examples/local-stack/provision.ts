@@ -96,10 +96,15 @@ export async function initAuthority(settings: Settings): Promise<void> {
   ]);
 }
 
-/** Provisions the fleet through the running authority. */
-export async function provisionFleet(settings: Settings): Promise<void> {
-  const latchkey: Latchkey = (...args) =>
-    mustRun('latchkey', ['--data-dir', settings.authorityDir, ...args]);
+/** Provisions the fleet through the running authority; `tell` gets each command that changes it. */
+export async function provisionFleet(
+  settings: Settings,
+  tell: (command: string) => void,
+): Promise<void> {
+  const latchkey: Latchkey = (...args) => {
+    if (args[1] !== 'list') tell(`latchkey ${args.join(' ')}`);
+    return mustRun('latchkey', ['--data-dir', settings.authorityDir, ...args]);
+  };
   const { resource } = settings;
   await createUnlessThere(latchkey, 'resource', resource, ['--kind', 'mqtt', '--token-ttl', '900']);
   for (const { name, scope } of PERMISSIONS) {

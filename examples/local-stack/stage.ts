@@ -53,6 +53,7 @@ export function createStage(narrator: Narrator, signal: AbortSignal): Stage {
   const programs: RunningProgram[] = [];
   const reached = new Set<Milestone>();
   const lines = new EventEmitter();
+  let isStopping = false;
   const failures = new EventEmitter();
   const failure = once(failures, 'failure').then(([error]): never => {
     throw error;
@@ -60,7 +61,7 @@ export function createStage(narrator: Narrator, signal: AbortSignal): Stage {
   failure.catch(() => undefined); // whoever waits sees it
 
   const onLine = (name: string, line: LogLine) => {
-    if (signal.aborted) return;
+    if (signal.aborted || isStopping) return;
     narrator.tell(name, line);
     const milestone = milestoneOf(line);
     if (milestone !== undefined) reached.add(milestone);
@@ -103,6 +104,7 @@ export function createStage(narrator: Narrator, signal: AbortSignal): Stage {
       return running;
     },
     stopAll: async () => {
+      isStopping = true;
       for (const program of programs.reverse()) await program.stop();
     },
   };

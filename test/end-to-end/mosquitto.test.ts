@@ -140,7 +140,7 @@ test('an expired, tampered, foreign or missing token is refused at CONNECT', asy
 
   const cases = [
     { name: 'missing', id: 't-42', given: '', exitCode: BAD_CREDENTIALS },
-    { name: 'not a token', id: 't-42', given: 'password', exitCode: BAD_CREDENTIALS },
+    { name: 'not a token', id: 't-42', given: 'letmein-2026', exitCode: BAD_CREDENTIALS },
     { name: 'changed header', id: 't-42', given: tampered(token, 0), exitCode: BAD_CREDENTIALS },
     { name: 'changed claims', id: 't-42', given: tampered(token, 1), exitCode: BAD_CREDENTIALS },
     { name: 'changed signature', id: 't-42', given: tampered(token, 2), exitCode: BAD_CREDENTIALS },

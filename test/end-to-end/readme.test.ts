@@ -36,6 +36,7 @@ test('the commands of "Your first fleet" publish a reading', async () => {
   const commands = onFreePorts(firstCode(section('Your first fleet')))
     .replace(/^npx latchkey serve .*&$/m, (line) => `${line}\n${isUp(ports['9400'])}`)
     .replace(/^npx latchkey-broker .*&$/m, (line) => `${line}\n${isUp(ports['1883'])}`)
+    .replace('mosquitto_pub', `mosquitto_pub -p ${ports['1883']}`)
     .replaceAll('npx ', `${join(ROOT, 'node_modules/.bin')}/`);
   const script = `set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n${commands}`;
   const outcome = await runCommand('bash', ['-c', script], { cwd: dir });
