@@ -95,8 +95,10 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
         return await exchange(request, either);
       } catch (cause) {
+        // When all addresses of a name refuse, the error has no message but a code.
         const { message, code } = cause as NodeJS.ErrnoException;
-        const why = deadline.aborted ? `no answer within ${timeoutMs} ms` : message || code;
+        const late = deadline.aborted ? `no answer within ${timeoutMs} ms` : '';
+        const why = [late, message, code].find((text) => text);
         throw new UnreachableError(`cannot reach ${new URL(url).origin}: ${why}`, { cause });
       }
     },
