@@ -254,7 +254,7 @@ test.each([0, 1] as const)(
     expect(broker.publishes.length).toBe(2);
     broker.canPublish = () => true;
     const count = broker.connects.length;
-    await clock.untilSleeping(50_000);
+    await clock.untilSleeping(50_000, 60_000);
     await clock.advance(640_000);
     await broker.connected(count + 1);
     await agent.publish(message('secret/x', 'x', qos));

@@ -10,8 +10,8 @@ export interface DrivenClock extends Clock {
   advance(ms: number): Promise<void>;
   /** Sets the clock without waking anybody, as `date -s` does. */
   set(seconds: number): void;
-  /** Resolves when somebody sleeps for at least `ms`, or does already. */
-  untilSleeping(ms?: number): Promise<void>;
+  /** Resolves when somebody sleeps for a time in this range, or does already. */
+  untilSleeping(leastMs: number, mostMs?: number): Promise<void>;
 }
 
 interface Sleeper {
@@ -60,10 +60,10 @@ export function createDrivenClock(startSeconds = 1_760_000_000): DrivenClock {
     set: (seconds) => {
       nowMs = seconds * 1000;
     },
-    untilSleeping: (ms = 0) =>
+    untilSleeping: (leastMs, mostMs = leastMs) =>
       new Promise((resolve) => {
         const watch = () => {
-          if (![...sleepers].some((sleeper) => sleeper.ms >= ms)) return;
+          if (![...sleepers].some(({ ms }) => leastMs <= ms && ms <= mostMs)) return;
           watchers.delete(watch);
           resolve();
         };
