@@ -74,6 +74,7 @@ export function overStream(stream: Duplex): WireClient {
   incoming.on('error', () => stream.destroy());
   stream.on('data', (chunk: Buffer) => incoming.parse(chunk));
   stream.on('error', () => undefined);
+  stream.once('end', () => stream.destroy()); // a WebSocket stream stays half open
   const closed = new Promise<void>((resolve) => {
     stream.once('close', () => {
       isClosed = true;
