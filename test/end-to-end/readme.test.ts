@@ -1,5 +1,5 @@
 /** What the README says is true: its commands work as written, and its table of errors is complete. */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as shared from '@latchkey/shared';
 import { expect, test } from 'vitest';
@@ -25,11 +25,6 @@ test('the commands of "Your first fleet" publish a reading', async () => {
   const ports = { '9400': await freePort(), '1883': await freePort() };
   const onFreePorts = (text: string) =>
     Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(from, `${to}`), text);
-  mkdirSync(join(dir, 'broker-plugin'));
-  const config = 'broker-plugin/broker.example.toml';
-  copyFileSync(join(ROOT, config), join(dir, config));
-  writeFileSync(join(dir, config), onFreePorts(readFileSync(join(dir, config), 'utf8')));
-
   // As written, but for the ports; and what a person does without being told: wait until a server is up.
   const isUp = (port: number) =>
     `until (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`;
