@@ -31,7 +31,7 @@ export async function askAgent(
   try {
     return await new Promise<LocalAnswer>((resolve, reject) => {
       const outgoing = request(
-        { socketPath, method, path, signal: AbortSignal.timeout(TIMEOUT_MS) },
+        { socketPath, method, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) },
         (response) => {
           let text = '';
           response.setEncoding('utf8');

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { chmod, rename, rm } from 'node:fs/promises';
+import { chmod, lstat, rename, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import {
@@ -159,6 +159,7 @@ function isAlive(path: string): Promise<boolean> {
  * that start at once cannot take away each other's fresh one.
  */
 async function removeStale(path: string): Promise<void> {
+  if (!(await lstat(path)).isSocket()) throw new UsageError(`${path} is not a socket; remove it`);
   const running = new UsageError(`another agent runs on ${path}; stop it first`);
   if (await isAlive(path)) throw running;
   const moved = `${path}.${process.pid}.old`;
