@@ -175,37 +175,42 @@ const FLAGS = 7;
 test.each([
   {
     name: 'trap 13: a password without a user name',
+    details: ['a password without a user name'],
     bytes: (token: string) => {
-      const { username: _, ...packet } = connectPacket(token);
-      const whole = connectPacket(token, { username: '' });
-      // Takes the flag and the empty user name away.
-      const bytes = Buffer.from(patched(whole, FLAGS, (flags) => flags & 0x7f));
-      const at = bytes.indexOf(Buffer.from(packet.clientId)) + packet.clientId.length;
+      const packet = connectPacket(token, { username: '' });
+      const bytes = patched(packet, FLAGS, (flags) => flags & 0x7f);
+      // Takes the empty user name away, and its two bytes off the length.
+      const at = Buffer.from(bytes).indexOf(packet.clientId) + packet.clientId.length;
       const cut = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 2)]);
-      cut.writeUInt8((cut[1] as number) - 2 >= 0x80 ? (cut[1] as number) - 2 : 0x80, 1);
+      const length = (cut[1]! & 0x7f) + cut[2]! * 128 - 2;
+      cut.set([(length & 0x7f) | 0x80, length >> 7], 1);
       return cut;
     },
   },
   {
     name: 'trap 5: a will of QoS 3',
+    details: ['a will of QoS 3'],
     bytes: (token: string) =>
       patched(connectPacket(token, withWill('devices/t-42/x')), FLAGS, (flags) => flags | 0x18),
   },
   {
     name: 'trap 18: bridge mode',
+    details: ['bridge mode is not offered'],
     bytes: (token: string) => patched(connectPacket(token), LEVEL, (level) => level | 0x80),
   },
   {
     name: 'protocol level 6',
+    details: [], // the parser closes before any hook is asked
     bytes: (token: string) => patched(connectPacket(token), LEVEL, () => 6),
   },
-])('$name closes the connection without an answer', async ({ bytes }) => {
+])('$name closes the connection without an answer', async ({ bytes, details }) => {
   const broker = await startGuardedBroker();
   const client = await broker.wire();
   client.send(bytes(await broker.issuer.token()));
   await client.closed;
   expect(client.packets).toEqual([]);
   expect(broker.log.all('connect.accepted')).toEqual([]);
+  expect(broker.log.all('connect.refused').map(({ detail }) => detail)).toEqual(details);
 });
 
 test('MQTT 5 is answered with "unacceptable protocol version", as Aedes 1 does', async () => {
