@@ -13,6 +13,13 @@ import { runProgram } from './cli/program.js';
 const stop = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
 
+// A reader that went away (`status | head`, a log that was closed) is no reason to fail.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 /** Of our environment, what a command needs to find its programs and to know place and language. */
 function commandEnvironment(): Record<string, string> {
   // biome-ignore lint/style/noProcessEnv: the entry of the program is where the environment is read

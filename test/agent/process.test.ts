@@ -1,21 +1,16 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { enroll } from '@latchkey/agent';
 import { createHttpClient, systemClock } from '@latchkey/shared';
-import { expect, onTestFinished, test } from 'vitest';
-import { type AedesBroker, startAedesBroker } from '../helpers/aedes-broker.ts';
+import { expect, test } from 'vitest';
+import { startAedesBroker } from '../helpers/aedes-broker.ts';
 import { CLIENT_ID } from '../helpers/agent-setup.ts';
-import { ROOT, temporaryDir } from '../helpers/processes.ts';
+import { mustRun, ROOT, runCommand, startProgram, temporaryDir } from '../helpers/processes.ts';
 import { startTokenServer } from '../helpers/token-server.ts';
 
-async function start(prepare: (broker: AedesBroker) => void = () => undefined) {
+async function setUp(options: { readonly isWebSocket?: boolean } = {}) {
   const authority = await startTokenServer(systemClock);
-  const broker = await startAedesBroker();
-  prepare(broker);
+  const broker = await startAedesBroker(options);
   const dir = temporaryDir();
   const stateDir = join(dir, 'state');
   const { issuer, code } = authority;
@@ -25,53 +20,81 @@ async function start(prepare: (broker: AedesBroker) => void = () => undefined) {
   );
   const config = join(dir, 'agent.toml');
   writeFileSync(config, `state_dir = "state"\n[broker]\nurl = "${broker.url}"\n`);
-  const child = spawn(process.execPath, [
-    join(ROOT, 'agent/bin/latchkey-agent.js'),
-    'run',
-    '--config',
-    config,
-  ]);
-  onTestFinished(() => void child.kill('SIGKILL'));
-  const stderr = text(child.stderr);
-  const lines: Record<string, unknown>[] = [];
-  const output = createInterface(child.stdout);
-  const state = (wanted: string) =>
-    new Promise<void>((resolve) => {
-      output.on('line', () => {
-        if (lines.at(-1)?.state === wanted) resolve();
-      });
-    });
-  output.on('line', (line) => lines.push(JSON.parse(line)));
-  return { authority, broker, child, lines, stderr, state, socket: join(stateDir, 'agent.sock') };
+  const start = () => startProgram('latchkey-agent', ['run', '--config', config]);
+  return { authority, broker, stateDir, start, socket: join(stateDir, 'agent.sock') };
 }
+
+const isOnline = ({ state }: Record<string, unknown>) => state === 'online';
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
   '%s: disconnects, removes the socket, exits with 0',
   async (name) => {
-    const { authority, broker, child, lines, stderr, state, socket } = await start();
-    await state('online');
+    const { authority, broker, start, socket } = await setUp();
+    const agent = start();
+    await agent.event('agent.state', isOnline);
     expect(existsSync(socket)).toBe(true);
-    child.kill(name);
-    const [exitCode] = await once(child, 'exit');
-    expect([exitCode, await stderr]).toEqual([0, '']);
+    expect(await agent.stop(name)).toBe(0);
     expect(existsSync(socket)).toBe(false);
     expect(broker.connects.length).toBe(1);
-    expect(lines.map((line) => line.state ?? line.event)).toEqual([
+    const lines = agent.lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.map(({ state, event }) => state ?? event)).toEqual([
       'obtaining',
       'token.obtained',
       'connecting',
       'online',
       'offline',
     ]);
-    expect(JSON.stringify(lines)).not.toContain(authority.issued[0]!.text);
+    expect(agent.lines.join()).not.toContain(authority.issued[0]!.text);
   },
 );
 
+test('killed, it starts again on the socket it left, with the token it had', async () => {
+  const { authority, start, socket } = await setUp();
+  const first = start();
+  await first.event('agent.state', isOnline);
+  await first.stop('SIGKILL');
+  expect(existsSync(socket)).toBe(true);
+  await start().event('agent.state', isOnline);
+  expect(authority.issued.length).toBe(1);
+});
+
+test('connects over a web socket, publishes, and comes back', async () => {
+  const { broker, stateDir, start } = await setUp({ isWebSocket: true });
+  const agent = start();
+  await agent.event('agent.state', isOnline);
+  const publish = () =>
+    mustRun('latchkey-agent', ['publish', 'a/b', '--message', 'x', '--state-dir', stateDir]);
+  await publish();
+  const before = agent.lines.length;
+  broker.kick();
+  while (!agent.lines.slice(before).some((line) => line.includes('"online"'))) {
+    await broker.connected(2);
+    await new Promise(setImmediate);
+  }
+  await publish();
+  expect(broker.publishes.length).toBe(2);
+  expect(await agent.stop()).toBe(0);
+});
+
 test('state stopped: exits with 1 and says why', async () => {
-  const { child, stderr } = await start((broker) => {
-    broker.returnCode = () => 2;
-  });
-  const [exitCode] = await once(child, 'exit');
-  expect(exitCode).toBe(1);
-  expect(await stderr).toMatch(/client identifier refused/);
+  const { broker, start } = await setUp();
+  broker.returnCode = () => 2;
+  const agent = start();
+  await agent.line((line) => /^the broker refused.*client identifier refused/.test(line));
+  expect(await agent.stop()).toBe(1);
+});
+
+test('a reader that goes away is no failure', async () => {
+  const { stateDir } = await setUp();
+  const program = join(ROOT, 'agent/bin/latchkey-agent.js');
+  const line = `"$0" "$1" status --state-dir "$2" | true; exit "\${PIPESTATUS[0]}"`;
+  const { exitCode, stderr } = await runCommand('bash', [
+    '-c',
+    line,
+    process.execPath,
+    program,
+    stateDir,
+  ]);
+  expect(exitCode).toBe(3);
+  expect(stderr).not.toContain('EPIPE');
 });

@@ -5,9 +5,11 @@
  * @module
  */
 import { once } from 'node:events';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { Aedes, type Client } from 'aedes';
 import { onTestFinished } from 'vitest';
+import { createWebSocketStream, WebSocketServer } from 'ws';
 
 export interface SeenConnect {
   readonly clientId: string;
@@ -47,7 +49,9 @@ export interface AedesBroker {
   connected(count: number): Promise<void>;
 }
 
-export async function startAedesBroker(): Promise<AedesBroker> {
+export async function startAedesBroker(
+  options: { readonly isWebSocket?: boolean } = {},
+): Promise<AedesBroker> {
   const connects: SeenConnect[] = [];
   const publishes: SeenPublish[] = [];
   const subscribes: string[] = [];
@@ -105,12 +109,20 @@ export async function startAedesBroker(): Promise<AedesBroker> {
   aedes.on('clientError', () => undefined);
   aedes.on('connectionError', () => undefined);
 
-  const createListener = (): Server =>
-    createServer((socket) => {
+  const createListener = (): Server => {
+    const listener = options.isWebSocket ? createHttpServer() : createServer();
+    listener.on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      aedes.handle(socket);
+      if (!options.isWebSocket) aedes.handle(socket);
     });
+    if (options.isWebSocket) {
+      new WebSocketServer({ server: listener as HttpServer }).on('connection', (socket) => {
+        aedes.handle(createWebSocketStream(socket));
+      });
+    }
+    return listener;
+  };
   let server = createListener();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -118,7 +130,7 @@ export async function startAedesBroker(): Promise<AedesBroker> {
 
   const self: AedesBroker = {
     port,
-    url: `mqtt://127.0.0.1:${port}`,
+    url: options.isWebSocket ? `ws://127.0.0.1:${port}/mqtt` : `mqtt://127.0.0.1:${port}`,
     connects,
     publishes,
     subscribes,
