@@ -1,0 +1,108 @@
+/**
+ * `npm run bench -- SUITE…`: measures, prints Markdown to stdout and progress to stderr, and writes JSON.
+ *
+ * Errors  exit code 2 for wrong use. A missed target is a result and no error.
+ *
+ * @module
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runComparison, type Suite } from './harness.ts';
+import { describeMachine } from './machine.ts';
+import { formatMarkdown, type SuiteReport } from './report.ts';
+import { sharedSuite } from './suites/shared.ts';
+
+const SUITES: readonly Suite[] = [sharedSuite];
+const DEFAULT_ROUNDS = 10;
+
+const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--json FILE]
+
+Measures the suites named, or all. Prints Markdown to stdout and progress to stderr.
+
+Suites:
+${SUITES.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
+
+Options:
+  --rounds N   rounds per comparison, 1 to 1000 (default ${DEFAULT_ROUNDS})
+  --json FILE  where the samples go (default bench-results/SUITE-TIME.json)
+  --help       this text
+
+Example:
+  npm run bench -- shared --rounds 20 > shared.md
+`;
+
+interface Options {
+  readonly suites: readonly Suite[];
+  readonly rounds: number;
+  readonly json: string | undefined;
+  readonly isHelp: boolean;
+}
+
+/** Throws an `Error` whose message is for the user. */
+function parseOptions(args: string[]): Options {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string', default: String(DEFAULT_ROUNDS) },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  if (!(Number.isInteger(rounds) && rounds >= 1 && rounds <= 1000)) {
+    throw new Error('--rounds must be a whole number from 1 to 1000');
+  }
+  const names = positionals.length === 0 ? SUITES.map(({ name }) => name) : positionals;
+  const suites = names.map((name) => {
+    const suite = SUITES.find((known) => known.name === name);
+    if (suite === undefined) throw new Error(`there is no suite ${name}; see --help`);
+    return suite;
+  });
+  if (values.json !== undefined && suites.length > 1) {
+    throw new Error('--json takes one suite');
+  }
+  return { suites, rounds, json: values.json, isHelp: values.help };
+}
+
+async function runSuite(suite: Suite, rounds: number): Promise<SuiteReport> {
+  const machine = describeMachine(suite.libraries);
+  const progress = (line: string) => void process.stderr.write(`${suite.name}: ${line}\n`);
+  const { comparisons, close } = await suite.prepare();
+  try {
+    const results = [];
+    for (const comparison of comparisons) {
+      results.push(await runComparison(comparison, { rounds, progress }));
+    }
+    return { suite: suite.name, machine, comparisons: results };
+  } finally {
+    await close?.();
+  }
+}
+
+async function main(): Promise<number> {
+  let options: Options;
+  try {
+    options = parseOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    return 2;
+  }
+  if (options.isHelp) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  for (const suite of options.suites) {
+    const report = await runSuite(suite, options.rounds);
+    process.stdout.write(`${formatMarkdown(report)}\n`);
+    const time = report.machine.startedAt.replace(/[:.]/g, '-');
+    const file = options.json ?? join('bench-results', `${suite.name}-${time}.json`);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+    process.stderr.write(`${suite.name}: samples are in ${file}\n`);
+  }
+  return 0;
+}
+
+process.exitCode = await main();
