@@ -12,10 +12,13 @@ import type { SessionContext } from './authenticate.js';
 import type { TopicDecision } from './authorize.js';
 
 const MAX_TEXT_LENGTH = 256;
+/** A JWT begins with `{"` in base64url. */
+const TOKEN_LIKE = /eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*/g;
 
-/** A text from the wire, cut to what a log line should hold. */
+/** A text from the wire, cut to what a log line should hold; a token in the wrong place is not shown. */
 export function forLog(text: string): string {
-  return text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
+  const cut = text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
+  return cut.replace(TOKEN_LIKE, '[token]');
 }
 
 export interface DecisionLog {

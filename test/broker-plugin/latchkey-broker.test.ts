@@ -1,0 +1,318 @@
+/** The program `latchkey-broker`: its configuration, its command line and its life. */
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { get } from 'node:http';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Duplex, PassThrough } from 'node:stream';
+import { ConfigError, systemClock } from '@latchkey/shared';
+import { type IClientOptions, MqttClient } from 'mqtt';
+import { expect, onTestFinished, test } from 'vitest';
+import { createWebSocketStream, WebSocket } from 'ws';
+import { parseBrokerConfig } from '../../broker-plugin/src/broker/config.ts';
+import { runProgram } from '../../broker-plugin/src/cli/program.ts';
+import { DEFAULT_LIMITS } from '../../broker-plugin/src/options.ts';
+import { BROKER, type IssuerServer, startIssuer } from '../helpers/issuer-server.ts';
+import { overTcp } from '../helpers/mqtt-wire.ts';
+
+const EXAMPLE = new URL('../../broker-plugin/broker.example.toml', import.meta.url);
+const head = 'issuer = "https://id.example"\naudience = "mqtts://broker.example"\n';
+const listen = '[[listen]]\ntype = "tcp"\nport = 1883\n';
+
+test('broker.example.toml shows every option, and what is commented out is the default', async () => {
+  const text = await readFile(EXAMPLE, 'utf8');
+  const config = parseBrokerConfig(text, 'broker.example.toml');
+  expect(config.limits).toEqual(DEFAULT_LIMITS);
+  const uncommented = text.replace(/^# ([a-z_]+ = )/gm, '$1');
+  expect(uncommented).not.toBe(text);
+  expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual(config);
+  const names = [...uncommented.matchAll(/^([a-z_]+) = /gm)].map(([, name]) => name);
+  expect(new Set(names)).toEqual(
+    new Set([
+      'issuer',
+      'audience',
+      'log_level',
+      'max_connections',
+      'connect_bytes',
+      'connect_timeout_seconds',
+      'authenticate_timeout_seconds',
+      'packet_bytes',
+      'max_keepalive_seconds',
+      'filters_per_subscribe',
+      'type',
+      'host',
+      'port',
+    ]),
+  );
+});
+
+function problems(text: string): readonly { path: string; message: string }[] {
+  try {
+    parseBrokerConfig(text, 'broker.toml');
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+test('all problems of a file are listed at once', () => {
+  const text =
+    'issuer = "http://id.example"\naudience = "x y"\nlog_level = "loud"\nfoo = 1\n' +
+    '[limits]\npacket_bytes = 0\nbar = 2\n[[listen]]\ntype = "udp"\nhost = "0.0.0.0"\nport = 70000\n';
+  expect(
+    problems(text)
+      .map(({ path }) => path)
+      .sort(),
+  ).toEqual([
+    'audience',
+    'foo',
+    'issuer',
+    'limits.bar',
+    'limits.packet_bytes',
+    'listen.0.host',
+    'listen.0.port',
+    'listen.0.type',
+    'log_level',
+  ]);
+});
+
+test.each([
+  { name: 'no issuer', text: `audience = "mqtts://b"\n${listen}`, path: 'issuer' },
+  { name: 'no audience', text: `issuer = "https://id.example"\n${listen}`, path: 'audience' },
+  { name: 'no listener', text: head, path: 'listen' },
+  { name: 'an empty list of listeners', text: `${head}listen = []\n`, path: 'listen' },
+  { name: 'the same port twice', text: `${head}${listen}${listen}`, path: 'listen' },
+  { name: 'no port', text: `${head}[[listen]]\ntype = "tcp"\n`, path: 'listen.0.port' },
+  {
+    name: 'a fraction of a byte',
+    text: `${head}[limits]\npacket_bytes = 1.5\n${listen}`,
+    path: 'limits.packet_bytes',
+  },
+  {
+    name: 'a CONNECT of 0 bytes',
+    text: `${head}[limits]\nconnect_bytes = 0\n${listen}`,
+    path: 'limits.connect_bytes',
+  },
+  ...['0.0.0.0', '::', '192.168.1.1', 'broker.example', ''].map((host) => ({
+    name: `the host "${host}"`,
+    text: `${head}[[listen]]\ntype = "tcp"\nhost = "${host}"\nport = 1883\n`,
+    path: 'listen.0.host',
+  })),
+])('a file with $name is refused', ({ text, path }) => {
+  expect(problems(text).map((problem) => problem.path)).toEqual([path]);
+});
+
+test('listening beyond loopback is refused with the reason: there is no TLS yet', () => {
+  const [problem] = problems(`${head}[[listen]]\ntype = "tcp"\nhost = "0.0.0.0"\nport = 1883\n`);
+  expect(problem?.message).toContain('TLS');
+});
+
+test.each(['127.0.0.1', '127.1.2.3', 'localhost', '::1', '[::1]'])(
+  'the host %s is loopback',
+  (host) => {
+    expect(problems(`${head}[[listen]]\ntype = "tcp"\nhost = "${host}"\nport = 1883\n`)).toEqual(
+      [],
+    );
+  },
+);
+
+interface Run {
+  readonly exitCode: Promise<number>;
+  readonly stop: AbortController;
+  out(): string;
+  err(): string;
+  /** The first log line with that event. */
+  event(name: string): Promise<Record<string, unknown>>;
+}
+
+function run(...args: string[]): Run {
+  const stop = new AbortController();
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  let out = '';
+  let err = '';
+  stdout.on('data', (chunk) => {
+    out += chunk;
+  });
+  stderr.on('data', (chunk) => {
+    err += chunk;
+  });
+  const exitCode = runProgram(args, { stdout, stderr, clock: systemClock, signal: stop.signal });
+  onTestFinished(async () => {
+    stop.abort();
+    await exitCode;
+  });
+  return {
+    exitCode,
+    stop,
+    out: () => out,
+    err: () => err,
+    event: async (name) => {
+      for (;;) {
+        const line = out.split('\n').find((one) => one.includes(`"event":"${name}"`));
+        if (line !== undefined) return JSON.parse(line);
+        await Promise.race([once(stdout, 'data'), exitCode]);
+      }
+    },
+  };
+}
+
+async function file(text: string): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'latchkey-broker-'));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const path = join(dir, 'broker.toml');
+  await writeFile(path, text);
+  return path;
+}
+
+async function started(text: (issuer: IssuerServer) => string = tcpAndWebSocket) {
+  const issuer = await startIssuer(systemClock);
+  const broker = run('--config', await file(text(issuer)));
+  const { port } = await broker.event('broker.listening');
+  return { issuer, broker, port: port as number };
+}
+
+const tcpAndWebSocket = ({ issuer }: IssuerServer) =>
+  `issuer = "${issuer}"\naudience = "${BROKER}"\n[[listen]]\ntype = "tcp"\nport = 0\n` +
+  '[[listen]]\ntype = "websocket"\nport = 0\n';
+
+async function webSocketPort(broker: Run): Promise<number> {
+  for (;;) {
+    const line = broker
+      .out()
+      .split('\n')
+      .find((one) => one.includes('"type":"websocket"'));
+    if (line !== undefined) return JSON.parse(line).port;
+    await broker.event('keys.updated');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** MQTT.js would make it itself, were it not for the resolve conditions that tests run with. */
+function overWebSocket(port: number): Duplex {
+  const stream = createWebSocketStream(new WebSocket(`ws://127.0.0.1:${port}`, ['mqtt']));
+  stream.once('end', () => stream.destroy());
+  return stream;
+}
+
+test.each(['mqtt', 'ws'] as const)(
+  'MQTT.js (%s) connects, publishes, subscribes; SIGTERM ends with 0',
+  async (scheme) => {
+    const { issuer, broker, port } = await started();
+    const at = scheme === 'mqtt' ? port : await webSocketPort(broker);
+    const options: IClientOptions = {
+      clientId: 't-42',
+      username: 't-42',
+      password: await issuer.token(),
+      reconnectPeriod: 0,
+    };
+    const client = new MqttClient(
+      () => (scheme === 'mqtt' ? connect(at, '127.0.0.1') : overWebSocket(at)),
+      options,
+    );
+    await once(client, 'connect');
+    const message = new Promise<string>((resolve) => {
+      client.on('message', (topic, payload) => resolve(`${topic} ${payload}`));
+    });
+    await client.subscribeAsync('devices/t-42/#', { qos: 1 });
+    await client.publishAsync('devices/t-42/x', 'hello', { qos: 1 });
+    expect(await message).toBe('devices/t-42/x hello');
+    await expect(client.subscribeAsync('devices/#')).rejects.toThrow();
+    const closed = once(client, 'close');
+    broker.stop.abort();
+    expect(await broker.exitCode).toBe(0);
+    await closed;
+    await expect(overTcp(port)).rejects.toThrow();
+  },
+);
+
+test('a WebSocket without the subprotocol mqtt is refused', async () => {
+  const { broker } = await started();
+  const at = await webSocketPort(broker);
+  for (const protocols of [[], ['chat']]) {
+    const socket = new WebSocket(`ws://127.0.0.1:${at}`, protocols);
+    const [error] = (await once(socket, 'error')) as [Error];
+    expect(error.message).toContain('400');
+  }
+});
+
+test('plain HTTP on the WebSocket port is told to upgrade', async () => {
+  const { broker } = await started();
+  const at = await webSocketPort(broker);
+  const [response] = await once(get({ port: at, host: '127.0.0.1' }), 'response');
+  response.resume();
+  expect(response.statusCode).toBe(426);
+});
+
+test('a text message on a WebSocket, and one beyond the bound, close the connection', async () => {
+  const { broker } = await started();
+  const at = await webSocketPort(broker);
+  for (const message of ['text', Buffer.alloc(262_145)]) {
+    const socket = new WebSocket(`ws://127.0.0.1:${at}`, ['mqtt']);
+    socket.on('error', () => undefined);
+    await once(socket, 'open');
+    socket.send(message);
+    await once(socket, 'close');
+  }
+});
+
+test('the broker starts while the authority is down, and says so', async () => {
+  const { broker, port } = await started(
+    () =>
+      `issuer = "http://127.0.0.1:9"\naudience = "${BROKER}"\n[[listen]]\ntype = "tcp"\nport = 0\n`,
+  );
+  expect(await broker.event('keys.unavailable')).toMatchObject({ level: 40, keptKeys: 0 });
+  await overTcp(port);
+});
+
+test('a taken port is told with the entry that wanted it, and the exit code is 1', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  onTestFinished(() => {
+    taken.close();
+  });
+  const { port } = taken.address() as AddressInfo;
+  const config = await file(
+    `${head}[[listen]]\ntype = "tcp"\nport = 0\n[[listen]]\ntype = "websocket"\nport = ${port}\n`,
+  );
+  const broker = run('--config', config);
+  expect(await broker.exitCode).toBe(1);
+  expect(broker.err()).toBe(
+    `latchkey-broker: listen.1 (websocket 127.0.0.1:${port}): the port is taken\n`,
+  );
+});
+
+test('validate says that a file is valid, and lists what is not', async () => {
+  const good = run('validate', '--config', await file(head + listen));
+  expect(await good.exitCode).toBe(0);
+  expect(good.out()).toContain('is valid');
+  const bad = run('validate', '--config', await file('issuer = 1\n'));
+  expect(await bad.exitCode).toBe(2);
+  expect(bad.err()).toMatch(/issuer: .*\n.*audience: is missing\n.*listen: is missing/);
+});
+
+test.each([
+  { args: ['--config', '/nowhere/broker.toml'], text: 'ENOENT' },
+  { args: [], text: '--config' },
+  { args: ['dance', '--config', '/nowhere'], text: 'too many arguments' },
+  { args: ['--config', '/nowhere', '--nonsense'], text: '--nonsense' },
+])('$args is a wrong use: exit code 2', async ({ args, text }) => {
+  const broker = run(...args);
+  expect(await broker.exitCode).toBe(2);
+  expect(broker.err()).toContain(text);
+});
+
+test.each([[], ['run'], ['validate']])('--help of %s shows an example', async (...command) => {
+  const broker = run(...command.flat(), '--help');
+  expect(await broker.exitCode).toBe(0);
+  expect(broker.out()).toMatch(
+    /Example:\n {2}latchkey-broker .*--config \/etc\/latchkey\/broker.toml/,
+  );
+});
+
+test('--version prints the version of the package', async () => {
+  const broker = run('--version');
+  expect(await broker.exitCode).toBe(0);
+  expect(broker.out()).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
