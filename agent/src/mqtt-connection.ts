@@ -71,7 +71,7 @@ function clientOptions({ broker, clientId, password }: ConnectOptions): IClientO
     ...(isWebSocket && { path: url.pathname }),
     clientId,
     username: clientId,
-    password,
+    password: Buffer.from(password), // a string would be printed by the debug log of mqtt-packet
     clean: isCleanSession,
     keepalive: keepaliveSeconds,
     protocolVersion: 4,
@@ -79,7 +79,7 @@ function clientOptions({ broker, clientId, password }: ConnectOptions): IClientO
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
-    log: () => undefined, // its own debug log prints CONNECT with the password
+    log: () => undefined, // its debug log prints CONNECT
   };
 }
 

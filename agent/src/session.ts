@@ -103,6 +103,17 @@ export function createSession(deps: SessionDeps): Session {
     }
   };
 
+  /** Waits until no message is in flight; the others wait until `release`. */
+  const quietMoment = async (signal: AbortSignal): Promise<() => void> => {
+    const pause = publisher.pause();
+    try {
+      return (await orAborted(pause, signal)).release;
+    } catch (error) {
+      void pause.then(({ release }) => release());
+      throw error;
+    }
+  };
+
   /** Holds the connection until its token was renewed or it is lost. */
   const hold = async (
     connection: MqttConnection,
@@ -114,7 +125,7 @@ export function createSession(deps: SessionDeps): Session {
     try {
       const first = await Promise.race([connection.closed, renewal]);
       if (first !== undefined) return { kind: 'lost', closed: first };
-      const { release } = await publisher.pause();
+      const release = await quietMoment(signal);
       publisher.detach();
       await connection.close();
       return { kind: 'renewed', release };

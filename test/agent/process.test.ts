@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { enroll } from '@latchkey/agent';
@@ -76,12 +77,31 @@ test('connects over a web socket, publishes, and comes back', async () => {
   expect(await agent.stop()).toBe(0);
 });
 
+test('not even DEBUG=* prints the token', async () => {
+  const { authority, start } = await setUp();
+  process.env.DEBUG = '*';
+  const agent = start();
+  delete process.env.DEBUG;
+  await agent.event('agent.state', isOnline);
+  await agent.stop();
+  expect(agent.lines.length).toBeGreaterThan(20); // the libraries did print
+  const said = agent.lines.join('\n');
+  const token = authority.issued[0]!.text;
+  for (const form of [
+    token,
+    Buffer.from(token).toString('hex').replace(/../g, '$& ').trim().slice(0, 60),
+  ]) {
+    expect(said).not.toContain(form);
+  }
+});
+
 test('state stopped: exits with 1 and says why', async () => {
   const { broker, start } = await setUp();
   broker.returnCode = () => 2;
   const agent = start();
-  await agent.line((line) => /^the broker refused.*client identifier refused/.test(line));
-  expect(await agent.stop()).toBe(1);
+  await once(agent.child, 'close');
+  expect(agent.child.exitCode).toBe(1);
+  expect(agent.lines.at(-1)).toMatch(/^the broker refused.*client identifier refused/);
 });
 
 test('a reader that goes away is no failure', async () => {
