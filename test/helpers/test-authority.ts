@@ -77,6 +77,16 @@ export function dumpRegistry(dataDir: string): string {
   }
 }
 
+/** Runs SQL on the registry's file, for states that no command makes yet. */
+export function execSql({ dataDir }: Pick<TestAuthority, 'dataDir'>, sql: string): void {
+  const db = new SqliteDatabase(dataDirPaths(dataDir).registry);
+  try {
+    db.exec(sql);
+  } finally {
+    db.close();
+  }
+}
+
 interface Options {
   readonly issuer?: string;
   readonly dataDir?: string;

@@ -11,7 +11,6 @@ import {
   signAccessToken,
   verifyAccessToken,
 } from '@latchkey/shared';
-import SqliteDatabase from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { signedJwt } from '../../helpers/jwts.ts';
 import {
@@ -19,6 +18,7 @@ import {
   addThermostatRole,
   BROKER,
   createTestDevice,
+  execSql,
   openTestAuthority,
   type TestAuthority,
   type TestDevice,
@@ -151,9 +151,7 @@ describe('a granted token', () => {
     expect(before.body).toMatchObject({
       scope: 'pub:sites/berlin/+ pub:devices/s-1/telemetry/#',
     });
-    const db = new SqliteDatabase(dataDirPaths(authority.dataDir).registry);
-    db.exec("DELETE FROM client_label WHERE client = 's-1'");
-    db.close();
+    execSql(authority, "DELETE FROM client_label WHERE client = 's-1'");
     const after = await authority.token(await device.assertion());
     expect(after.body).toMatchObject({ scope: 'pub:devices/s-1/telemetry/#' });
     expect((await authority.token(await device.assertion(), { scope: 'site' })).body).toEqual({
@@ -437,14 +435,17 @@ describe('a refused assertion', () => {
     {
       name: 'suspended client',
       make: ({ authority, device }: Attempt) => {
-        setStatus(authority, device, 'suspended');
+        execSql(
+          authority,
+          `UPDATE client SET status = 'suspended' WHERE id = '${device.clientId}'`,
+        );
         return device.assertion();
       },
     },
     {
       name: 'revoked client',
       make: ({ authority, device }: Attempt) => {
-        setStatus(authority, device, 'revoked');
+        execSql(authority, `UPDATE client SET status = 'revoked' WHERE id = '${device.clientId}'`);
         return device.assertion();
       },
     },
@@ -462,12 +463,6 @@ describe('a refused assertion', () => {
     });
   });
 
-  function setStatus({ dataDir }: TestAuthority, { clientId }: TestDevice, status: string): void {
-    const db = new SqliteDatabase(dataDirPaths(dataDir).registry);
-    db.prepare('UPDATE client SET status = ? WHERE id = ?').run(status, clientId);
-    db.close();
-  }
-
   test.each([
     { name: 'not yet valid', column: 'not_before', offset: 1, status: 400 },
     { name: 'valid from now on', column: 'not_before', offset: 0, status: 200 },
@@ -475,12 +470,8 @@ describe('a refused assertion', () => {
     { name: 'in its last second', column: 'expires_at', offset: 1, status: 200 },
   ])('a key that is $name: $status', async ({ column, offset, status }) => {
     const { authority, device } = await setup();
-    const db = new SqliteDatabase(dataDirPaths(authority.dataDir).registry);
-    db.prepare(`UPDATE client_key SET ${column} = ? WHERE client = ?`).run(
-      authority.clock.now() + offset,
-      device.clientId,
-    );
-    db.close();
+    const at = authority.clock.now() + offset;
+    execSql(authority, `UPDATE client_key SET ${column} = ${at} WHERE client = 't-42'`);
     expect((await authority.token(await device.assertion())).status).toBe(status);
   });
 
