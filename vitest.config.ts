@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Tests of the library code run on the source; tests that start programs run the build in dist. */
-const conditions = ['@latchkey/source', 'node', 'import', 'default'];
+const conditions = ['@latchkey/source', 'node'];
 const project = (name: string, options: { readonly timeoutMs: number }) => ({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
