@@ -170,37 +170,52 @@ interface Approach {
   depth: number;
 }
 
-/** Literal children that can share the level. */
-function literalsAt(node: RightsNode, level: string): readonly RightsNode[] {
+/** Literal children that can share the level at `at`. */
+function literalsAt(node: RightsNode, topic: string, at: number): readonly RightsNode[] {
   if (node.byLevel === undefined) return node.literals;
-  const child = node.byLevel.get(level);
+  const slash = topic.indexOf('/', at);
+  const child = node.byLevel.get(topic.slice(at, slash === -1 ? undefined : slash));
   return child === undefined ? [] : [child];
 }
 
-/** Keeps in `best` the node that the levels lead to, or into, after most steps. */
+const endsLevel = (text: string, at: number): boolean =>
+  at === text.length || text.charCodeAt(at) === SLASH;
+
+/** Keeps in `best` the node that the topic leads to, or into, after most levels. */
 function approach(
   node: RightsNode,
-  levels: readonly string[],
+  topic: string,
+  at: number,
   depth: number,
   best: Approach,
 ): void {
-  if (depth > best.depth) Object.assign(best, { node, depth });
-  if (depth === levels.length) return;
-  for (const child of literalsAt(node, levels[depth] as string)) {
-    const label = child.label.split('/');
+  if (depth > best.depth) [best.node, best.depth] = [node, depth];
+  if (at > topic.length) return;
+  for (const child of literalsAt(node, topic, at)) {
+    const { label } = child;
     let shared = 0;
-    while (shared < label.length && label[shared] === levels[depth + shared]) shared += 1;
-    if (shared === label.length) approach(child, levels, depth + shared, best);
-    else if (depth + shared > best.depth)
-      Object.assign(best, { node: child, depth: depth + shared });
+    let same = 0;
+    while (same < label.length && label.charCodeAt(same) === topic.charCodeAt(at + same)) {
+      if (label.charCodeAt(same) === SLASH) shared += 1;
+      same += 1;
+    }
+    if (endsLevel(label, same) && endsLevel(topic, at + same)) shared += 1;
+    if (same === label.length && endsLevel(topic, at + same)) {
+      approach(child, topic, at + same + 1, depth + shared, best);
+    } else if (depth + shared > best.depth) {
+      [best.node, best.depth] = [child, depth + shared];
+    }
   }
-  if (node.plus !== undefined) approach(node.plus, levels, depth + 1, best);
+  if (node.plus !== undefined) {
+    const slash = topic.indexOf('/', at);
+    approach(node.plus, topic, (slash === -1 ? topic.length : slash) + 1, depth + 1, best);
+  }
 }
 
 /** An entry that shares most leading levels with the topic; `+` shares with any level. */
 export function nearestEntry(root: RightsNode, topic: string): Allowed | undefined {
   const best: Approach = { node: root, depth: 0 };
-  approach(root, topic.split('/'), 0, best);
+  approach(root, topic, 0, 0, best);
   let node: RightsNode | undefined = best.node;
   let entry: Allowed | undefined;
   while (node !== undefined && entry === undefined) {

@@ -69,15 +69,20 @@ function deny(reason: DenialReason, detail: string, nearest?: TopicScope): Denie
  * costs no more with many scopes than with few: strangers choose how often it runs.
  */
 function explainDenial(root: RightsNode, topic: string, qos: number, retain: boolean): Denied {
-  const unretained = retain ? findEntry(root, topic, qos, false)?.scope : undefined;
-  if (unretained !== undefined) {
-    const detail = `${formatTopicScope(unretained)} forbids retained messages`;
-    return deny('retain-not-allowed', detail, unretained);
-  }
-  const slower = qos > 0 ? findEntry(root, topic, 0, false)?.scope : undefined;
-  if (slower !== undefined) {
-    const detail = `${formatTopicScope(slower)} allows at most QoS ${slower.maxQos}`;
-    return deny('qos-too-high', detail, slower);
+  const covering = qos > 0 || retain ? findEntry(root, topic, 0, false)?.scope : undefined;
+  if (covering !== undefined) {
+    const unretained = retain ? findEntry(root, topic, qos, false)?.scope : undefined;
+    return unretained === undefined
+      ? deny(
+          'qos-too-high',
+          `${formatTopicScope(covering)} allows at most QoS ${covering.maxQos}`,
+          covering,
+        )
+      : deny(
+          'retain-not-allowed',
+          `${formatTopicScope(unretained)} forbids retained messages`,
+          unretained,
+        );
   }
   const nearest = nearestEntry(root, topic)?.scope;
   if (nearest === undefined) return deny('no-scope', 'no scope has this action');
