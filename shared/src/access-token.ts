@@ -9,6 +9,7 @@
  */
 import { type FormatError, JwtError } from './errors.js';
 import { type ClientId, type Issuer, parseClientId, type ResourceId } from './ids.js';
+import type { TokenAlgorithm } from './issuer-keys.js';
 import type { JsonObject } from './json.js';
 import {
   instantClaim,
@@ -16,11 +17,11 @@ import {
   notBeforeClaim,
   readJwt,
   signJwt,
+  type VerifyingKey,
   verifySignature,
 } from './jwt.js';
-import type { PublicKey } from './keys.js';
 import { parseScope, type ScopeSet } from './scope.js';
-import type { Signer } from './signer.js';
+import { SIGNING_ALGORITHMS, type TokenSigner } from './signer.js';
 import type { NumericDate } from './time.js';
 
 const TYPE = 'at+jwt';
@@ -43,7 +44,10 @@ export interface AccessTokenClaims {
   readonly scope: string;
 }
 
-export async function signAccessToken(signer: Signer, token: AccessTokenClaims): Promise<string> {
+export async function signAccessToken(
+  signer: TokenSigner,
+  token: AccessTokenClaims,
+): Promise<string> {
   const lifetime = token.expiresAt - token.issuedAt;
   if (!(lifetime >= 1 && lifetime <= TOKEN_MAX_LIFETIME_SECONDS)) {
     throw new RangeError(`the lifetime must be 1 to ${TOKEN_MAX_LIFETIME_SECONDS} s`);
@@ -78,7 +82,9 @@ export interface AccessTokenVerification {
   /** The issuer's key with that id, or `undefined`. May reject with `UnavailableError`. */
   readonly findKey: (
     kid: string | undefined,
-  ) => PublicKey | undefined | Promise<PublicKey | undefined>;
+  ) => VerifyingKey | undefined | Promise<VerifyingKey | undefined>;
+  /** Algorithms that are allowed; default EdDSA and Ed25519. */
+  readonly algorithms?: readonly TokenAlgorithm[];
 }
 
 function readClientId(claims: JsonObject): ClientId {
@@ -105,9 +111,9 @@ function hasAudience(aud: unknown, audience: ResourceId): boolean {
 /** Verifies a token as RFC 9068 4 says, and everything that a JWT library leaves to its caller. */
 export async function verifyAccessToken(
   text: unknown,
-  { issuer, audience, now, findKey }: AccessTokenVerification,
+  { issuer, audience, now, findKey, algorithms = SIGNING_ALGORITHMS }: AccessTokenVerification,
 ): Promise<VerifiedAccessToken> {
-  const jwt = readJwt(text, [TYPE, `application/${TYPE}`]);
+  const jwt = readJwt(text, [TYPE, `application/${TYPE}`], algorithms);
   const { claims, kid } = jwt;
   // Before the key is looked up: a stranger's token must not make us fetch our issuer's keys.
   if (claims.iss !== issuer)

@@ -10,9 +10,10 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { compactVerify } from 'jose';
 import { type FormatError, JwtError } from './errors.js';
+import { fitsAlgorithm, isSignatureLength, type TokenAlgorithm } from './issuer-keys.js';
 import { type JsonObject, parseJsonObject } from './json.js';
-import { decodeCanonicalBase64url, type PublicKey } from './keys.js';
-import { SIGNING_ALGORITHMS, type Signer } from './signer.js';
+import { decodeCanonicalBase64url } from './keys.js';
+import { SIGNING_ALGORITHMS, type TokenSigner } from './signer.js';
 import type { NumericDate } from './time.js';
 
 /** Largest JWT read. A CONNECT packet and a form body hold more. */
@@ -28,6 +29,7 @@ const MAX_INSTANT = 253_402_300_799;
 /** Header and claims of a JWT whose form is right and whose signature was not checked yet. */
 export interface UnverifiedJwt {
   readonly text: string;
+  readonly alg: TokenAlgorithm;
   readonly kid: string | undefined;
   readonly claims: JsonObject;
 }
@@ -46,28 +48,35 @@ function readPart(part: string, name: string): JsonObject {
   }
 }
 
+/** What a signature is checked with. */
+export interface VerifyingKey {
+  readonly keyObject: KeyObject;
+}
+
 /**
  * Reads a compact JWT without trusting it. Refuses every other spelling of the same token, so that
- * caches and lists keyed by the text cannot be bypassed (STANDARDS 3.13).
+ * caches and lists keyed by the text cannot be bypassed (STANDARDS 3.13). `algorithms` are those of
+ * Ed25519 unless the caller allows others.
  */
 export function readJwt(
   text: unknown,
   allowedTypes: readonly (string | undefined)[],
+  algorithms: readonly TokenAlgorithm[] = SIGNING_ALGORITHMS,
 ): UnverifiedJwt {
   if (typeof text !== 'string' || text.length > MAX_JWT_BYTES || !COMPACT.test(text)) {
     return fail('malformed', `not a compact JWT of at most ${MAX_JWT_BYTES} bytes`);
   }
   const [headerPart, payloadPart, signaturePart] = text.split('.') as [string, string, string];
-  if (decodeCanonicalBase64url(signaturePart)?.length !== 64) {
-    return fail('malformed', 'the signature is not 64 bytes of canonical base64url');
+  const signatureBytes = decodeCanonicalBase64url(signaturePart)?.length ?? 0;
+  if (!algorithms.some((alg) => isSignatureLength(alg, signatureBytes))) {
+    return fail('malformed', 'the signature is not canonical base64url of the right length');
   }
   const header = readPart(headerPart, 'header');
   for (const name of FORBIDDEN_HEADERS) {
     if (Object.hasOwn(header, name)) fail('header', 'a header member is not allowed', name);
   }
-  if (!(SIGNING_ALGORITHMS as readonly unknown[]).includes(header.alg)) {
-    fail('algorithm', 'alg is not EdDSA or Ed25519', 'alg');
-  }
+  const alg = algorithms.find((allowed) => allowed === header.alg);
+  if (alg === undefined) return fail('algorithm', `alg is not ${algorithms.join(' or ')}`, 'alg');
   if (!(allowedTypes as readonly unknown[]).includes(header.typ)) {
     fail('type', 'typ is not the one expected here', 'typ');
   }
@@ -75,7 +84,7 @@ export function readJwt(
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID_LENGTH)) {
     return fail('header', 'kid is not a short string', 'kid');
   }
-  return { text, kid, claims: readPart(payloadPart, 'payload') };
+  return { text, alg, kid, claims: readPart(payloadPart, 'payload') };
 }
 
 /** The base point as public key: well-formed, and nobody's. Checking against it costs what a real check does. */
@@ -90,12 +99,15 @@ const decoyKey: KeyObject = createPublicKey({
  */
 export async function verifySignature(
   jwt: UnverifiedJwt,
-  key: PublicKey | undefined,
+  key: VerifyingKey | undefined,
 ): Promise<void> {
+  const keyObject = key?.keyObject ?? decoyKey;
+  // RFC 8725 3.1: a key is for one algorithm, whatever the header asks for.
+  if (key !== undefined && !fitsAlgorithm(jwt.alg, keyObject)) {
+    fail('key', 'the key is of another algorithm');
+  }
   try {
-    await compactVerify(jwt.text, key?.keyObject ?? decoyKey, {
-      algorithms: [...SIGNING_ALGORITHMS],
-    });
+    await compactVerify(jwt.text, keyObject, { algorithms: [jwt.alg] });
   } catch (cause) {
     throw new JwtError(key === undefined ? 'key' : 'signature', 'the signature is not valid', {
       cause,
@@ -136,7 +148,11 @@ export function jtiClaim(claims: JsonObject): string {
 }
 
 /** Writes and signs a compact JWT; `typ` and the signer's `alg` and `kid` make the header. */
-export async function signJwt(signer: Signer, typ: string, claims: JsonObject): Promise<string> {
+export async function signJwt(
+  signer: TokenSigner,
+  typ: string,
+  claims: JsonObject,
+): Promise<string> {
   const header = { alg: signer.alg, typ, kid: signer.publicKey.kid };
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const signingInput = `${encode(header)}.${encode(claims)}`;
