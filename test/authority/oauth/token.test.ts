@@ -463,6 +463,15 @@ describe('a refused assertion', () => {
     });
   });
 
+  test('of a suspended client is not even spent', async () => {
+    const { authority, device } = await setup();
+    const assertion = await device.assertion();
+    execSql(authority, "UPDATE client SET status = 'suspended' WHERE id = 't-42'");
+    expect((await authority.token(assertion)).body).toEqual(NOT_VALID);
+    execSql(authority, "UPDATE client SET status = 'active' WHERE id = 't-42'");
+    expect((await authority.token(assertion)).status).toBe(200);
+  });
+
   test.each([
     { name: 'not yet valid', column: 'not_before', offset: 1, status: 400 },
     { name: 'valid from now on', column: 'not_before', offset: 0, status: 200 },
