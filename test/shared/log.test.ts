@@ -9,6 +9,23 @@ test('the silent logger says nothing', () => {
   expect(silentLogger.isLevelEnabled?.('debug')).toBe(false);
 });
 
+// The members by which secrets travel: RFC 6749, RFC 7521, RFC 7517 and our own (DESIGN 4).
+test.each([
+  'access_token',
+  'assertion',
+  'client_assertion',
+  'client_secret',
+  'authorization',
+  'password',
+  'd',
+  'private_key',
+  'enrollment_code',
+  'proof',
+  'token',
+])('%s is on the list of secrets', (name) => {
+  expect(SECRET_FIELDS).toContain(name);
+});
+
 test.each(SECRET_FIELDS)('%s is struck out at the first two levels', (name) => {
   const lines: string[] = [];
   const logger = pino({ redact: [...redactPaths] }, { write: (line: string) => lines.push(line) });
