@@ -8,7 +8,13 @@
  * @module
  */
 import { type FormatError, JwtError } from './errors.js';
-import { type ClientId, type Issuer, parseClientId, type ResourceId } from './ids.js';
+import {
+  type ClientId,
+  type Issuer,
+  parseClientId,
+  parseResourceId,
+  type ResourceId,
+} from './ids.js';
 import type { TokenAlgorithm } from './issuer-keys.js';
 import type { JsonObject } from './json.js';
 import {
@@ -42,6 +48,11 @@ export interface AccessTokenClaims {
   readonly jti: string;
   /** Scope string as granted; may be empty. */
   readonly scope: string;
+  /**
+   * Adds `scp` (the scope as an array) and `cid` (the client id) for resource servers that read these
+   * instead of `scope` and `client_id`. Default false.
+   */
+  readonly hasLegacyClaims?: boolean;
 }
 
 export async function signAccessToken(
@@ -61,6 +72,10 @@ export async function signAccessToken(
     exp: token.expiresAt,
     jti: token.jti,
     scope: token.scope,
+    ...(token.hasLegacyClaims && {
+      scp: token.scope === '' ? [] : token.scope.split(' '),
+      cid: token.clientId,
+    }),
   });
 }
 
@@ -108,11 +123,51 @@ function hasAudience(aud: unknown, audience: ResourceId): boolean {
   return aud.every((value) => typeof value === 'string') && aud.includes(audience);
 }
 
+/** A token as its own issuer sees it, which answers for those of all its resources. */
+export interface VerifiedOwnToken extends VerifiedAccessToken {
+  /** The one resource that it is for. */
+  readonly audience: ResourceId;
+}
+
+function readAudience(aud: unknown): ResourceId {
+  try {
+    return parseResourceId(aud);
+  } catch (error) {
+    throw new JwtError('claim', (error as FormatError).message, { claim: 'aud' });
+  }
+}
+
+/** Verifies a token for any audience. For the issuer itself; a resource server pins its own. */
+export async function verifyOwnToken(
+  text: unknown,
+  options: Omit<AccessTokenVerification, 'audience'>,
+): Promise<VerifiedOwnToken> {
+  const { claims, ...token } = await verifyForAnyone(text, options);
+  return { ...token, audience: readAudience(claims.aud), scope: readScope(claims) };
+}
+
 /** Verifies a token as RFC 9068 4 says, and everything that a JWT library leaves to its caller. */
 export async function verifyAccessToken(
   text: unknown,
-  { issuer, audience, now, findKey, algorithms = SIGNING_ALGORITHMS }: AccessTokenVerification,
+  { audience, ...options }: AccessTokenVerification,
 ): Promise<VerifiedAccessToken> {
+  const { claims, ...token } = await verifyForAnyone(text, options);
+  if (!hasAudience(claims.aud, audience)) {
+    throw new JwtError('audience', 'aud is another resource', { claim: 'aud' });
+  }
+  return { ...token, scope: readScope(claims) };
+}
+
+/** All checks but those of `aud` and `scope`, which are the caller's. */
+async function verifyForAnyone(
+  text: unknown,
+  {
+    issuer,
+    now,
+    findKey,
+    algorithms = SIGNING_ALGORITHMS,
+  }: Omit<AccessTokenVerification, 'audience'>,
+): Promise<Omit<VerifiedAccessToken, 'scope'> & { readonly claims: JsonObject }> {
   const jwt = readJwt(text, [TYPE, `application/${TYPE}`], algorithms);
   const { claims, kid } = jwt;
   // Before the key is looked up: a stranger's token must not make us fetch our issuer's keys.
@@ -133,8 +188,5 @@ export async function verifyAccessToken(
   if (Math.max(issuedAt, notBeforeClaim(claims)) > now + TOKEN_CLOCK_TOLERANCE_SECONDS) {
     throw new JwtError('not-yet-valid', 'the token is from the future', { claim: 'iat' });
   }
-  if (!hasAudience(claims.aud, audience)) {
-    throw new JwtError('audience', 'aud is another resource', { claim: 'aud' });
-  }
-  return { clientId, jti, kid, issuedAt, expiresAt, scope: readScope(claims) };
+  return { clientId, jti, kid, issuedAt, expiresAt, claims };
 }

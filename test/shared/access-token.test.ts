@@ -11,6 +11,7 @@ import {
   TOKEN_MIN_LIFETIME_SECONDS,
   UnavailableError,
   verifyAccessToken,
+  verifyOwnToken,
 } from '@latchkey/shared';
 import { describe, expect, test } from 'vitest';
 import {
@@ -72,6 +73,16 @@ describe('signAccessToken', () => {
       expiresAt: NOW + 900,
     });
     expect(formatScope(scope)).toBe('pub:devices/t-42/# orders:read');
+  });
+
+  test.each([
+    { scope: 'pub:a orders:read', scp: ['pub:a', 'orders:read'] },
+    { scope: '', scp: [] },
+  ])('writes scp $scp and cid beside scope and client_id when asked', async ({ scope, scp }) => {
+    const text = await signAccessToken(signer, { ...claims, scope, hasLegacyClaims: true });
+    const payload = JSON.parse(Buffer.from(text.split('.')[1]!, 'base64url').toString());
+    expect(payload).toMatchObject({ scope, scp, client_id: CLIENT_ID, cid: CLIENT_ID });
+    await expect(verify(text)).resolves.toMatchObject({ clientId: CLIENT_ID });
   });
 
   test.each([
@@ -239,6 +250,35 @@ describe('verifyAccessToken: scope', () => {
     'write;x:a',
   ])('a scope that cannot be read refuses the token: %j', async (scope) => {
     await expect(verify(jwtOf(ACCESS_TOKEN, { scope }))).rejects.toEqual(refused('scope', 'scope'));
+  });
+});
+
+describe('verifyOwnToken', () => {
+  const verifyOwn = (text: string, options: object = {}) =>
+    verifyOwnToken(text, { issuer: ISSUER, now: NOW, findKey: () => KEY.publicKey, ...options });
+
+  test('tells which resource the token is for', async () => {
+    await expect(verifyOwn(jwtOf(ACCESS_TOKEN, { aud: 'https://a.example' }))).resolves.toEqual({
+      ...(await verify(jwtOf(ACCESS_TOKEN))),
+      audience: 'https://a.example',
+    });
+  });
+
+  test.each([
+    { name: 'no audience', change: { aud: undefined }, reason: 'claim' },
+    { name: 'two audiences', change: { aud: [AUDIENCE, 'https://a.example'] }, reason: 'claim' },
+    { name: 'an audience that is no URI', change: { aud: 'broker' }, reason: 'claim' },
+    { name: 'another issuer', change: { iss: 'https://evil.example' }, reason: 'issuer' },
+    { name: 'a scope that cannot be read', change: { scope: 'pub:' }, reason: 'scope' },
+    { name: 'expired', change: { iat: NOW - 900, exp: NOW }, reason: 'expired' },
+  ])('refused: $name', async ({ change, reason }) => {
+    await expect(verifyOwn(jwtOf(ACCESS_TOKEN, change))).rejects.toMatchObject({ reason });
+  });
+
+  test('refused: signed by another key', async () => {
+    await expect(verifyOwn(jwtOf(ACCESS_TOKEN, {}, OTHER_KEY))).rejects.toMatchObject({
+      reason: 'signature',
+    });
   });
 });
 
