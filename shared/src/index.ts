@@ -2,9 +2,11 @@
 export * from './access-token.js';
 export * from './assertion.js';
 export * from './config.js';
+export { CoseError, type CoseRefusal } from './cose.js';
 export * from './enrollment.js';
 export * from './errors.js';
 export * from './exit.js';
+export * from './feed-page.js';
 export * from './http-client.js';
 export * from './ids.js';
 export * from './issuer-keys.js';
@@ -38,3 +40,4 @@ export {
   type TopicRights,
 } from './topic-rights.js';
 export * from './topic-template.js';
+export * from './trust-feed.js';
