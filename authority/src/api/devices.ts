@@ -53,7 +53,7 @@ export function devicesNoun(deps: {
       const client = await registry.client(parseClientId(id));
       return client?.kind === 'device' ? client : undefined;
     },
-    list: (page) => registry.listClients('device', page),
+    list: (page) => registry.listClients({ kind: 'device' }, page),
     toJson,
   };
 }

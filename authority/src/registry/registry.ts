@@ -15,6 +15,7 @@
 import type {
   ClientId,
   Kid,
+  Label,
   NumericDate,
   PermissionName,
   PublicJwk,
@@ -22,6 +23,14 @@ import type {
   ResourceId,
   RoleName,
 } from '@latchkey/shared';
+import type {
+  CatalogChanges,
+  ClientLifecycle,
+  ClientSecret,
+  Reach,
+  Rotation,
+} from './lifecycle.js';
+import type { RevokedTokens } from './revoked-tokens.js';
 
 /** A value that must be unique is taken. `field` names it; `problem` never echoes the value. */
 export class ConflictError extends Error {
@@ -38,14 +47,33 @@ export class ConflictError extends Error {
 
 export type ResourceKind = 'mqtt' | 'http';
 
+/** Algorithms that a resource can have its tokens signed with. */
+export const TOKEN_ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'] as const;
+export type TokenAlgorithm = (typeof TOKEN_ALGORITHMS)[number];
+
+/** How tokens for a resource are made. */
+export interface ResourceOptions {
+  /** Default `EdDSA`. */
+  readonly signingAlg: TokenAlgorithm;
+  /** Gives what a request may have of what it asks for, instead of refusing it. Default false. */
+  readonly narrowsScope: boolean;
+  /** Puts `scp` (an array) and `cid` beside `scope` and `client_id`. Default false. */
+  readonly hasLegacyClaims: boolean;
+}
+
 /** A resource server: what a token is for. */
-export interface Resource {
+export interface Resource extends ResourceOptions {
   readonly identifier: ResourceId;
   readonly kind: ResourceKind;
   /** Lifetime of its tokens, 60 to 86,400 s. */
   readonly tokenTtlSeconds: number;
   readonly createdAt: NumericDate;
+  /** Counts changes, from 1 on. */
+  readonly version: number;
 }
+
+export type NewResource = Pick<Resource, 'identifier' | 'kind' | 'tokenTtlSeconds'> &
+  Partial<ResourceOptions>;
 
 /** A named alias of topic scopes (mqtt), or a plain scope of that name (http). */
 export interface Permission {
@@ -55,13 +83,19 @@ export interface Permission {
   /** Topic scope templates; empty for a plain scope. */
   readonly scopes: readonly string[];
   readonly createdAt: NumericDate;
+  readonly version: number;
 }
+
+export type NewPermission = Omit<Permission, 'createdAt' | 'version'>;
 
 export interface Role {
   readonly name: RoleName;
   readonly permissions: readonly PermissionName[];
   readonly createdAt: NumericDate;
+  readonly version: number;
 }
+
+export type NewRole = Omit<Role, 'createdAt' | 'version'>;
 
 export type ClientKind = 'device' | 'service';
 export type ClientStatus = 'active' | 'suspended' | 'revoked';
@@ -70,6 +104,8 @@ export type Labels = ReadonlyMap<string, string>;
 export interface ClientKey {
   readonly kid: Kid;
   readonly jwk: PublicJwk;
+  /** For people; may be empty. */
+  readonly label: string;
   readonly createdAt: NumericDate;
   /** Not usable before; `undefined`: from the start. */
   readonly notBefore: NumericDate | undefined;
@@ -84,7 +120,30 @@ export interface Client {
   readonly roles: readonly RoleName[];
   readonly labels: Labels;
   readonly keys: readonly ClientKey[];
+  readonly keyRotation: Rotation<Kid> | undefined;
+  /** Without the secrets themselves, which nobody keeps. */
+  readonly secrets: readonly ClientSecret[];
+  readonly secretRotation: Rotation<number> | undefined;
+  /** Whether tokens that it signs itself are accepted. */
+  readonly mayMint: boolean;
+  /** Narrows the lifetime that the resource gives, 60 to 86,400 s. */
+  readonly tokenTtlSeconds: number | undefined;
+  /** Tokens issued before are void; 0: none is. */
+  readonly tokensNotBefore: NumericDate;
+  /** As an operator, it reaches only clients with this label. */
+  readonly limitedToLabel: Label | undefined;
   readonly createdAt: NumericDate;
+  /** Counts changes, from 1 on. */
+  readonly version: number;
+}
+
+/** All of it must be true of a client. */
+export interface ClientFilter {
+  readonly kind?: ClientKind | undefined;
+  readonly status?: ClientStatus | undefined;
+  readonly role?: RoleName | undefined;
+  readonly labels?: readonly Label[] | undefined;
+  readonly idPrefix?: string | undefined;
 }
 
 export interface NewClient {
@@ -94,6 +153,10 @@ export interface NewClient {
   readonly labels: Labels;
   /** Without a key the client waits for enrollment. */
   readonly key: PublicKey | undefined;
+  /** Default false. */
+  readonly mayMint?: boolean;
+  readonly tokenTtlSeconds?: number | undefined;
+  readonly limitedToLabel?: Label | undefined;
 }
 
 /** Which client ids an enrollment code is good for. */
@@ -112,6 +175,9 @@ export interface Enrollment {
   readonly usesLeft: number;
   readonly createdAt: NumericDate;
   readonly expiresAt: NumericDate;
+  /** `undefined`: an operator did not revoke it. */
+  readonly revokedAt: NumericDate | undefined;
+  readonly version: number;
 }
 
 export interface NewEnrollment {
@@ -132,7 +198,7 @@ export interface Redemption {
 }
 
 /** One permission that an active client has through its roles. */
-export interface GrantedPermission {
+export interface GrantedPermission extends ResourceOptions {
   readonly name: PermissionName;
   readonly resource: ResourceId;
   readonly kind: ResourceKind;
@@ -141,6 +207,9 @@ export interface GrantedPermission {
 }
 
 export interface ClientRights {
+  readonly kind: ClientKind;
+  readonly tokenTtlSeconds: number | undefined;
+  readonly tokensNotBefore: NumericDate;
   readonly labels: Labels;
   readonly permissions: readonly GrantedPermission[];
 }
@@ -175,22 +244,23 @@ export interface Page<Item> {
   readonly next: string | undefined;
 }
 
-export interface Registry {
-  createResource(resource: Omit<Resource, 'createdAt'>): Promise<Resource>;
+export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens {
+  createResource(resource: NewResource): Promise<Resource>;
   resource(identifier: ResourceId): Promise<Resource | undefined>;
   listResources(page: PageRequest): Promise<Page<Resource>>;
 
-  createPermission(permission: Omit<Permission, 'createdAt'>): Promise<Permission>;
+  createPermission(permission: NewPermission): Promise<Permission>;
   permission(name: PermissionName): Promise<Permission | undefined>;
   listPermissions(page: PageRequest): Promise<Page<Permission>>;
 
-  createRole(role: Omit<Role, 'createdAt'>): Promise<Role>;
+  createRole(role: NewRole): Promise<Role>;
   role(name: RoleName): Promise<Role | undefined>;
   listRoles(page: PageRequest): Promise<Page<Role>>;
 
-  createClient(client: NewClient): Promise<Client>;
-  client(id: ClientId): Promise<Client | undefined>;
-  listClients(kind: ClientKind, page: PageRequest): Promise<Page<Client>>;
+  createClient(client: NewClient, reach?: Reach): Promise<Client>;
+  /** With a reach, `undefined` also for a client that is out of it. */
+  client(id: ClientId, reach?: Reach): Promise<Client | undefined>;
+  listClients(filter: ClientFilter, page: PageRequest): Promise<Page<Client>>;
   /**
    * The key by which an active client may sign now. Without a kid, its only one; `kid` selects among
    * this client's keys and never among others'.
@@ -199,9 +269,9 @@ export interface Registry {
   /** What an active client may ask for; `undefined` for anybody else. */
   rights(id: ClientId): Promise<ClientRights | undefined>;
 
-  createEnrollment(enrollment: NewEnrollment): Promise<Enrollment>;
-  enrollment(id: number): Promise<Enrollment | undefined>;
-  listEnrollments(page: PageRequest): Promise<Page<Enrollment>>;
+  createEnrollment(enrollment: NewEnrollment, reach?: Reach): Promise<Enrollment>;
+  enrollment(id: number, reach?: Reach): Promise<Enrollment | undefined>;
+  listEnrollments(page: PageRequest, reach?: Reach): Promise<Page<Enrollment>>;
   /**
    * Spends one use of a code and binds the key. A client that already holds the very key gets the same
    * answer without spending, so a device that lost power after enrolling can ask again.

@@ -13,10 +13,12 @@ import {
   type Clock,
   FormatError,
   InvalidGrantError,
+  type ResourceId,
   type RoleName,
 } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import { matchesIdPattern } from '../id-pattern.js';
+import { type Condition, MissingError, OutOfReachError, type Reach } from '../lifecycle.js';
 import {
   ConflictError,
   type Enrollment,
@@ -27,13 +29,20 @@ import {
   type PageRequest,
   type Redemption,
 } from '../registry.js';
+import type { ClientChanges } from './client-changes.js';
+import type { ClientKeys } from './client-keys.js';
+import { type ClientReader, isWithin } from './client-reader.js';
 import type { Clients } from './clients.js';
+import { checkVersion } from './condition.js';
 import { toPage } from './pages.js';
+import type { RoleLabels } from './role-labels.js';
 
 export interface Enrollments {
-  create(enrollment: NewEnrollment): Enrollment;
-  enrollment(id: number): Enrollment | undefined;
-  list(page: PageRequest): Page<Enrollment>;
+  create(enrollment: NewEnrollment, reach?: Reach): Enrollment;
+  /** With a reach, `undefined` also for one that is out of it. */
+  enrollment(id: number, reach?: Reach): Enrollment | undefined;
+  list(page: PageRequest, reach?: Reach): Page<Enrollment>;
+  revoke(id: number, condition?: Condition): Enrollment;
   redeem(redemption: Redemption): { readonly isNew: boolean };
 }
 
@@ -45,15 +54,30 @@ interface EnrollmentRow {
   readonly uses_left: number;
   readonly created_at: number;
   readonly expires_at: number;
+  readonly revoked_at: number | null;
+  readonly version: number;
+  readonly reach_key: string | null;
+  readonly reach_value: string | null;
+  readonly reach_except_roles_at: ResourceId | null;
 }
 
-interface InsertParameters extends Omit<EnrollmentRow, 'id' | 'uses_left'> {
+interface InsertParameters
+  extends Omit<EnrollmentRow, 'id' | 'uses_left' | 'revoked_at' | 'version'> {
   readonly code_hash: string;
 }
 
 function refuse(detail: string): never {
   throw new InvalidGrantError('the enrollment code is not valid for this client', { detail });
 }
+
+/** What the maker of a code could reach. */
+const reachOf = (row: EnrollmentRow): Reach => ({
+  label:
+    row.reach_key === null || row.reach_value === null
+      ? undefined
+      : { key: row.reach_key, value: row.reach_value },
+  exceptRolesAt: row.reach_except_roles_at ?? undefined,
+});
 
 const isFor = (target: EnrollmentTarget, id: ClientId): boolean =>
   'clientId' in target ? target.clientId === id : matchesIdPattern(target.idPattern, id);
@@ -62,11 +86,17 @@ export function createEnrollments(deps: {
   readonly db: Database;
   readonly clock: Clock;
   readonly clients: Clients;
+  readonly reader: ClientReader;
+  readonly changes: ClientChanges;
+  readonly clientKeys: ClientKeys;
+  readonly roleLabels: RoleLabels;
 }): Enrollments {
-  const { db, clock, clients } = deps;
+  const { db, clock, clients, reader, changes, clientKeys, roleLabels } = deps;
   const insert = db.prepare<InsertParameters, { readonly id: number }>(
-    `INSERT INTO enrollment (code_hash, client_id, id_pattern, uses, uses_left, created_at, expires_at)
-     VALUES (@code_hash, @client_id, @id_pattern, @uses, @uses, @created_at, @expires_at)
+    `INSERT INTO enrollment (code_hash, client_id, id_pattern, uses, uses_left, created_at, expires_at,
+                             reach_key, reach_value, reach_except_roles_at)
+     VALUES (@code_hash, @client_id, @id_pattern, @uses, @uses, @created_at, @expires_at,
+             @reach_key, @reach_value, @reach_except_roles_at)
      RETURNING id`,
   );
   const insertRole = db.prepare<{ id: number; role: RoleName }>(
@@ -82,6 +112,16 @@ export function createEnrollments(deps: {
   const selectPage = db.prepare<{ after: number; limit: number }, EnrollmentRow>(
     'SELECT * FROM enrollment WHERE id > @after ORDER BY id LIMIT @limit',
   );
+  const selectPageWithin = db.prepare<
+    { after: number; limit: number; key: string; value: string },
+    EnrollmentRow
+  >(
+    `SELECT enrollment.* FROM enrollment_label INDEXED BY enrollment_label_by_value
+       CROSS JOIN enrollment ON enrollment.id = enrollment_label.enrollment
+      WHERE enrollment_label.key = @key AND enrollment_label.value = @value
+        AND enrollment_label.enrollment > @after
+      ORDER BY enrollment_label.enrollment LIMIT @limit`,
+  );
   const selectRoles = db.prepare<[number], { readonly role: RoleName }>(
     'SELECT role FROM enrollment_role WHERE enrollment = ? ORDER BY role',
   );
@@ -90,8 +130,12 @@ export function createEnrollments(deps: {
   );
   // One statement checks and spends, so that two devices cannot both have the last use (I6).
   const spend = db.prepare<{ id: number; now: number }, { readonly id: number }>(
-    `UPDATE enrollment SET uses_left = uses_left - 1
-      WHERE id = @id AND uses_left > 0 AND expires_at > @now RETURNING id`,
+    `UPDATE enrollment SET uses_left = uses_left - 1, version = version + 1
+      WHERE id = @id AND uses_left > 0 AND expires_at > @now AND revoked_at IS NULL RETURNING id`,
+  );
+  const setRevoked = db.prepare<{ id: number; now: number }>(
+    `UPDATE enrollment SET revoked_at = @now, version = version + 1
+      WHERE id = @id AND revoked_at IS NULL`,
   );
   const insertUse = db.prepare<{ id: number; client: ClientId; kid: string; now: number }>(
     'INSERT INTO enrollment_use (enrollment, client, kid, used_at) VALUES (@id, @client, @kid, @now)',
@@ -115,16 +159,20 @@ export function createEnrollments(deps: {
     usesLeft: row.uses_left,
     createdAt: row.created_at,
     expiresAt: row.expires_at,
+    revokedAt: row.revoked_at ?? undefined,
+    version: row.version,
   });
 
-  const create = db.transaction((enrollment: NewEnrollment): Enrollment => {
+  const create = db.transaction((enrollment: NewEnrollment, reach?: Reach): Enrollment => {
     const { codeHash, target, roles, labels, uses, expiresAt } = enrollment;
     const clientId = 'clientId' in target ? target.clientId : null;
-    const existing = clientId === null ? undefined : clients.client(clientId);
+    const existing = clientId === null ? undefined : reader.client(clientId);
     if (existing !== undefined && existing.kind !== 'device') {
       throw new ConflictError('client_id', 'is not that of a device');
     }
-    clients.checkRoles(roles, new Map([...(existing?.labels ?? []), ...labels]));
+    changes.checkReach(reach, { roles, labels });
+    if (existing !== undefined) changes.checkReach(reach, existing);
+    roleLabels.checkRoles(roles, new Map([...(existing?.labels ?? []), ...labels]));
     const { id } = insert.get({
       code_hash: codeHash,
       client_id: clientId,
@@ -132,6 +180,9 @@ export function createEnrollments(deps: {
       uses,
       created_at: clock.now(),
       expires_at: expiresAt,
+      reach_key: reach?.label?.key ?? null,
+      reach_value: reach?.label?.value ?? null,
+      reach_except_roles_at: reach?.exceptRolesAt ?? null,
     }) as { id: number };
     for (const role of roles) insertRole.run({ id, role });
     for (const [key, value] of labels) insertLabel.run({ id, key, value });
@@ -139,8 +190,8 @@ export function createEnrollments(deps: {
   });
 
   /** The client that a code may bind the key to: new, or a device that waits for its key. */
-  const claimClient = ({ target }: Enrollment, id: ClientId): void => {
-    const existing = clients.client(id);
+  const claimClient = ({ target }: Enrollment, reach: Reach, id: ClientId): void => {
+    const existing = reader.client(id);
     if (existing === undefined) {
       clients.insert(id, 'device');
       return;
@@ -150,6 +201,8 @@ export function createEnrollments(deps: {
     if (existing.kind !== 'device') refuse('the client is not a device');
     if (existing.status !== 'active') refuse(`the device is ${existing.status}`);
     if (existing.keys.length > 0) refuse('the device has another key');
+    // It may have been registered, or given a role, since the code was made.
+    changes.checkReach(reach, existing);
   };
 
   const redeem = db.transaction((redemption: Redemption): { readonly isNew: boolean } => {
@@ -160,41 +213,59 @@ export function createEnrollments(deps: {
     const { id } = enrollment;
     const now = clock.now();
     if (!isFor(enrollment.target, clientId)) return refuse(`the code ${id} is for other clients`);
-    const holder = clients.client(clientId);
+    const holder = reader.client(clientId);
     if (holder?.keys.some(({ kid }) => kid === key.kid)) {
-      const isLive = enrollment.usesLeft > 0 && enrollment.expiresAt > now;
+      const { usesLeft, expiresAt, revokedAt } = enrollment;
+      const isLive = usesLeft > 0 && expiresAt > now && revokedAt === undefined;
       const wasUsed = selectUse.get({ id, client: clientId, kid: key.kid }) !== undefined;
       if (!isLive && !wasUsed) return refuse(`the code ${id} is expired or spent`);
       if (holder.status !== 'active') return refuse(`the device is ${holder.status}`);
       return { isNew: false };
     }
     if (spend.get({ id, now }) === undefined) return refuse(`the code ${id} is expired or spent`);
-    claimClient(enrollment, clientId);
+    claimClient(enrollment, reachOf(row), clientId);
     clients.assign(clientId, enrollment.roles, enrollment.labels);
-    clients.addKey(clientId, key);
+    clientKeys.insert(clientId, { key });
+    changes.touch(clientId);
     insertUse.run({ id, client: clientId, kid: key.kid, now });
     return { isNew: true };
   });
 
+  const find = (id: number, reach?: Reach): Enrollment | undefined => {
+    const row = selectById.get(id);
+    const enrollment = row && toEnrollment(row);
+    return enrollment !== undefined && isWithin(reach, enrollment.labels) ? enrollment : undefined;
+  };
+
+  const revoke = db.transaction((id: number, condition?: Condition): Enrollment => {
+    const before = find(id, condition?.reach);
+    if (before === undefined) throw new MissingError('enrollment');
+    checkVersion(before.version, condition);
+    setRevoked.run({ id, now: clock.now() });
+    return find(id) as Enrollment;
+  });
+
   return {
-    create: (enrollment) => create.immediate(enrollment),
-    enrollment: (id) => {
-      const row = selectById.get(id);
-      return row && toEnrollment(row);
+    create: (enrollment, reach) => create.immediate(enrollment, reach),
+    enrollment: find,
+    list: ({ after, limit }, reach) => {
+      const page = { after: Number(after ?? 0), limit: limit + 1 };
+      const rows =
+        reach?.label === undefined
+          ? selectPage.all(page)
+          : selectPageWithin.all({ ...page, ...reach.label });
+      return toPage(rows, limit, toEnrollment, (row) => String(row.id));
     },
-    list: ({ after, limit }) =>
-      toPage(
-        selectPage.all({ after: Number(after ?? 0), limit: limit + 1 }),
-        limit,
-        toEnrollment,
-        (row) => String(row.id),
-      ),
+    revoke: (id, condition) => revoke.immediate(id, condition),
     redeem: (redemption) => {
       try {
         return redeem.immediate(redemption);
       } catch (error) {
         // What rolled back for another reason, such as a key of another client, looks the same outside.
-        if (error instanceof ConflictError || error instanceof FormatError) refuse(error.message);
+        const isRefusal = [ConflictError, FormatError, OutOfReachError].some(
+          (kind) => error instanceof kind,
+        );
+        if (isRefusal) refuse((error as Error).message);
         throw error;
       }
     },

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Page } from '../registry.js';
+import type { Page, PageRequest } from '../registry.js';
 
 /** `rows` were read with `LIMIT limit + 1`. */
 export function toPage<Row, Item>(
@@ -22,4 +22,12 @@ export function toPage<Row, Item>(
     items: shown.map(toItem),
     next: rows.length > limit && last !== undefined ? cursorOf(last) : undefined,
   };
+}
+
+/** Parameters of a page in the order of names; every name comes after the empty string. */
+export function pageParameters({ after = '', limit }: PageRequest): {
+  readonly after: string;
+  readonly limit: number;
+} {
+  return { after, limit: limit + 1 };
 }

@@ -12,10 +12,14 @@ import { type Clock, UnavailableError } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import type { Registry } from '../registry.js';
 import { createAssertions } from './assertions.js';
-import { createCatalog } from './catalog.js';
-import { createClients } from './clients.js';
+import { createClientStore } from './client-store.js';
 import { openDatabase } from './database.js';
 import { createEnrollments } from './enrollments.js';
+import { createPermissions } from './permissions.js';
+import { createResources } from './resources.js';
+import { createRevokedTokens } from './revoked-tokens.js';
+import { createRoleLabels } from './role-labels.js';
+import { createRoles } from './roles.js';
 import { createSigningKeys } from './signing-keys.js';
 
 const TRANSIENT = /^SQLITE_(BUSY|FULL|IOERR|LOCKED|NOMEM|READONLY)/;
@@ -41,31 +45,58 @@ export interface SqliteRegistryOptions {
 
 export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOptions): Registry {
   const db = openDatabase({ path, isReadOnly: isReadOnly ?? false });
-  const catalog = createCatalog({ db, clock });
-  const clients = createClients({ db, clock });
-  const enrollments = createEnrollments({ db, clock, clients });
+  const roleLabels = createRoleLabels({ db });
+  const resources = createResources({ db, clock });
+  const permissions = createPermissions({ db, clock, roleLabels });
+  const roles = createRoles({ db, clock, roleLabels });
+  const store = createClientStore({ db, clock, roleLabels });
+  const { reader, clients, clientKeys, secrets, endings, active } = store;
+  const enrollments = createEnrollments({ db, clock, roleLabels, ...store });
   const assertions = createAssertions({ db, clock });
+  const revokedTokens = createRevokedTokens({ db, clock });
   const keys = createSigningKeys({ db, clock });
   return {
-    createResource: (resource) => run(() => catalog.createResource(resource)),
-    resource: (identifier) => run(() => catalog.resource(identifier)),
-    listResources: (page) => run(() => catalog.listResources(page)),
-    createPermission: (permission) => run(() => catalog.createPermission(permission)),
-    permission: (name) => run(() => catalog.permission(name)),
-    listPermissions: (page) => run(() => catalog.listPermissions(page)),
-    createRole: (role) => run(() => catalog.createRole(role)),
-    role: (name) => run(() => catalog.role(name)),
-    listRoles: (page) => run(() => catalog.listRoles(page)),
-    createClient: (client) => run(() => clients.create(client)),
-    client: (id) => run(() => clients.client(id)),
-    listClients: (kind, page) => run(() => clients.list(kind, page)),
-    activeKey: (id, kid) => run(() => clients.activeKey(id, kid)),
-    rights: (id) => run(() => clients.rights(id)),
-    createEnrollment: (enrollment) => run(() => enrollments.create(enrollment)),
-    enrollment: (id) => run(() => enrollments.enrollment(id)),
-    listEnrollments: (page) => run(() => enrollments.list(page)),
+    createResource: (resource) => run(() => resources.create(resource)),
+    resource: (identifier) => run(() => resources.resource(identifier)),
+    listResources: (page) => run(() => resources.list(page)),
+    patchResource: (...change) => run(() => resources.patch(...change)),
+    deleteResource: (...change) => run(() => resources.remove(...change)),
+    createPermission: (permission) => run(() => permissions.create(permission)),
+    permission: (name) => run(() => permissions.permission(name)),
+    listPermissions: (page) => run(() => permissions.list(page)),
+    patchPermission: (...change) => run(() => permissions.patch(...change)),
+    deletePermission: (...change) => run(() => permissions.remove(...change)),
+    createRole: (role) => run(() => roles.create(role)),
+    role: (name) => run(() => roles.role(name)),
+    listRoles: (page) => run(() => roles.list(page)),
+    patchRole: (...change) => run(() => roles.patch(...change)),
+    deleteRole: (...change) => run(() => roles.remove(...change)),
+    createClient: (client, reach) => run(() => clients.create(client, reach)),
+    client: (id, reach) => run(() => reader.client(id, reach)),
+    listClients: (filter, page) => run(() => store.list(filter, page)),
+    patchClient: (...change) => run(() => clients.patch(...change)),
+    setClientStatus: (...change) => run(() => endings.setStatus(...change)),
+    deleteClient: (...change) => run(() => endings.remove(...change)),
+    freeClientId: (id) => run(() => endings.free(id)),
+    addClientKey: (...change) => run(() => clientKeys.add(...change)),
+    removeClientKey: (...change) => run(() => clientKeys.remove(...change)),
+    startKeyRotation: (...change) => run(() => clientKeys.startRotation(...change)),
+    endKeyRotation: (...change) => run(() => clientKeys.endRotation(...change)),
+    addClientSecret: (...change) => run(() => secrets.add(...change)),
+    removeClientSecret: (...change) => run(() => secrets.remove(...change)),
+    startSecretRotation: (...change) => run(() => secrets.startRotation(...change)),
+    endSecretRotation: (...change) => run(() => secrets.endRotation(...change)),
+    verifySecret: (id, secret) => run(() => secrets.verify(id, secret)),
+    activeKey: (id, kid) => run(() => active.activeKey(id, kid)),
+    rights: (id) => run(() => active.rights(id)),
+    createEnrollment: (enrollment, reach) => run(() => enrollments.create(enrollment, reach)),
+    enrollment: (id, reach) => run(() => enrollments.enrollment(id, reach)),
+    listEnrollments: (page, reach) => run(() => enrollments.list(page, reach)),
+    revokeEnrollment: (...change) => run(() => enrollments.revoke(...change)),
     redeem: (redemption) => run(() => enrollments.redeem(redemption)),
     spendAssertion: (assertion) => run(() => assertions.spend(assertion)),
+    revokeToken: (token) => run(() => revokedTokens.revoke(token)),
+    isTokenRevoked: (jti) => run(() => revokedTokens.isRevoked(jti)),
     addSigningKey: (key, status) => run(() => keys.add(key, status)),
     signingKeys: () => run(() => keys.list()),
     close: () =>

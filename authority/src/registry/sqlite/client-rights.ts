@@ -1,0 +1,86 @@
+/**
+ * What an active client may do now, and the key by which it may sign.
+ *
+ * Units   NumericDate.
+ * Errors  none; whoever is not active has nothing.
+ * Source  DESIGN 4; RFC 7638 (`kid`).
+ *
+ * @module
+ */
+import type { ClientId, Clock, PermissionName, PublicKey, ResourceId } from '@latchkey/shared';
+import type { Database } from 'better-sqlite3';
+import type { ClientRights, ResourceKind } from '../registry.js';
+import { type ClientReader, type ClientRow, type KeyRow, toKey } from './client-reader.js';
+import { createPublicKeyCache } from './public-key-cache.js';
+import { type OptionColumns, toOptions } from './resources.js';
+
+export interface ActiveClients {
+  activeKey(id: ClientId, kid: string | undefined): PublicKey | undefined;
+  rights(id: ClientId): ClientRights | undefined;
+}
+
+interface GrantRow extends OptionColumns {
+  readonly name: PermissionName;
+  readonly resource: ResourceId;
+  readonly kind: ResourceKind;
+  readonly token_ttl_seconds: number;
+  readonly scopes: string;
+}
+
+export function createActiveClients(deps: {
+  readonly db: Database;
+  readonly clock: Clock;
+  readonly reader: ClientReader;
+}): ActiveClients {
+  const { db, clock, reader } = deps;
+  const publicKeys = createPublicKeyCache();
+  const selectActive = db.prepare<[string], ClientRow>(
+    "SELECT * FROM client WHERE id = ? AND status = 'active'",
+  );
+  const selectActiveKeys = db.prepare<{ id: ClientId; kid: string | null; now: number }, KeyRow>(
+    `SELECT client_key.* FROM client_key JOIN client ON client.id = client_key.client
+      WHERE client.id = @id AND client.status = 'active' AND (@kid IS NULL OR kid = @kid)
+        AND (not_before IS NULL OR not_before <= @now) AND (expires_at IS NULL OR expires_at > @now)
+      LIMIT 2`,
+  );
+  const selectGrants = db.prepare<[string], GrantRow>(
+    `SELECT DISTINCT permission.name, permission.resource, permission.scopes, resource.kind,
+            resource.token_ttl_seconds, resource.signing_alg, resource.narrows_scope,
+            resource.has_legacy_claims
+       FROM client_role
+       JOIN role_permission ON role_permission.role = client_role.role
+       JOIN permission ON permission.name = role_permission.permission
+       JOIN resource ON resource.identifier = permission.resource
+      WHERE client_role.client = ? ORDER BY permission.name`,
+  );
+
+  // One transaction, so that labels and permissions are of the same moment.
+  const rights = db.transaction((id: ClientId): ClientRights | undefined => {
+    const row = selectActive.get(id);
+    if (row === undefined) return undefined;
+    const permissions = selectGrants.all(id).map((grant) => ({
+      name: grant.name,
+      resource: grant.resource,
+      kind: grant.kind,
+      tokenTtlSeconds: grant.token_ttl_seconds,
+      scopes: JSON.parse(grant.scopes) as string[],
+      ...toOptions(grant),
+    }));
+    return {
+      kind: row.kind,
+      tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
+      tokensNotBefore: row.tokens_not_before,
+      labels: reader.labelsOf(id),
+      permissions,
+    };
+  });
+
+  return {
+    activeKey: (id, kid) => {
+      const rows = selectActiveKeys.all({ id, kid: kid ?? null, now: clock.now() });
+      const [row] = rows;
+      return row === undefined || rows.length > 1 ? undefined : publicKeys.restore(toKey(row));
+    },
+    rights,
+  };
+}
