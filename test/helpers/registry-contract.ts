@@ -84,12 +84,21 @@ export function describeRegistry(
           {
             kid: key.kid,
             jwk: key.jwk,
+            label: '',
             createdAt: clock.now(),
             notBefore: undefined,
             expiresAt: undefined,
           },
         ],
+        keyRotation: undefined,
+        secrets: [],
+        secretRotation: undefined,
+        mayMint: false,
+        tokenTtlSeconds: undefined,
+        tokensNotBefore: 0,
+        limitedToLabel: undefined,
         createdAt: clock.now(),
+        version: 1,
       });
       const again = await reopen();
       expect(await again.client(parseClientId('t-1'))).toEqual(created);
@@ -119,7 +128,7 @@ export function describeRegistry(
           const seen: string[] = [];
           let after: string | undefined;
           do {
-            const page = await registry.listClients('device', { limit, after });
+            const page = await registry.listClients({ kind: 'device' }, { limit, after });
             expect(page.items.length).toBeLessThanOrEqual(limit);
             seen.push(...page.items.map(({ id }) => id));
             after = page.next;
@@ -210,7 +219,7 @@ export function describeRegistry(
           await registry.listResources(PAGE),
           await registry.listPermissions(PAGE),
           await registry.listRoles(PAGE),
-          await registry.listClients('device', PAGE),
+          await registry.listClients({ kind: 'device' }, PAGE),
           await registry.listEnrollments(PAGE),
         ]);
       const before = await everything();
@@ -226,7 +235,11 @@ export function describeRegistry(
       const { registry } = await setup();
       const labels = new Map([['site', 'berlin']]);
       await registry.createClient(device('t-1', { roles: [ROLE, SITED], labels }));
+      const options = { signingAlg: 'EdDSA', narrowsScope: false, hasLegacyClaims: false };
       expect(await registry.rights(parseClientId('t-1'))).toEqual({
+        kind: 'device',
+        tokenTtlSeconds: undefined,
+        tokensNotBefore: 0,
         labels,
         permissions: [
           {
@@ -234,6 +247,7 @@ export function describeRegistry(
             resource: BROKER,
             kind: 'mqtt',
             tokenTtlSeconds: 600,
+            ...options,
             scopes: ['pub:sites/{labels.site}/+'],
           },
           {
@@ -241,6 +255,7 @@ export function describeRegistry(
             resource: BROKER,
             kind: 'mqtt',
             tokenTtlSeconds: 600,
+            ...options,
             scopes: ['pub:devices/{client_id}/telemetry/#'],
           },
         ],
@@ -317,7 +332,7 @@ export function describeRegistry(
       );
       expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(4);
       expect(await registry.enrollment(id)).toMatchObject({ usesLeft: 0 });
-      expect((await registry.listClients('device', PAGE)).items).toHaveLength(4);
+      expect((await registry.listClients({ kind: 'device' }, PAGE)).items).toHaveLength(4);
     });
 
     test('a use that cannot bind is not spent', async () => {
