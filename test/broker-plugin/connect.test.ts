@@ -376,3 +376,23 @@ test('one answer for all: a stranger cannot tell an unknown key from a bad signa
   }
   expect(answers.size).toBe(1);
 });
+
+test('I5: a token that expires while it is verified is refused', async () => {
+  const broker = await startGuardedBroker();
+  await broker.log.event('keys.updated');
+  const next = generateKey();
+  const asked = new Promise<() => void>((resolve) => {
+    broker.issuer.answer = (path, response) => {
+      if (path !== '/jwks') return false;
+      resolve(() => response.end(JSON.stringify({ keys: [next.publicKey.jwk] })));
+      return true;
+    };
+  });
+  await broker.clock.advance(31_000);
+  const client = await broker.wire();
+  client.send(connectPacket(await broker.issuer.token({ key: next, ttlSeconds: 60 })));
+  const answer = await asked;
+  broker.clock.set(broker.clock.now() + 60);
+  answer();
+  expect(await client.next('connack')).toMatchObject({ returnCode: 4 });
+});

@@ -198,6 +198,18 @@ test.each([
   expect(log.all('keys.ignored')).toHaveLength(isLogged ? 1 : 0);
 });
 
+test('I9: a key that was good and comes back with its private part is trusted no more', async () => {
+  const { server, keys, clock, log } = await setup();
+  const { kid } = server.key.publicKey;
+  await keys.findKey(kid);
+  const next = generateKey();
+  server.keys = [{ ...jwkOf(server.key), d: 'AAAA' }, jwkOf(next)];
+  await clock.advance(30_000);
+  await keys.findKey(next.publicKey.kid);
+  expect(await keys.findKey(kid)).toBeUndefined();
+  expect(log.all('keys.ignored')).toHaveLength(1);
+});
+
 test('a broker whose authority is down answers CONNACK 3, and lets clients in when it is back', async () => {
   const broker = await startGuardedBroker({
     options: { http: { request: () => Promise.reject(new Error('down')) } },

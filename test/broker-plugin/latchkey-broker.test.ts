@@ -1,5 +1,5 @@
 /** The program `latchkey-broker`: its configuration, its command line and its life. */
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
 import { type AddressInfo, connect, createServer } from 'node:net';
@@ -14,7 +14,7 @@ import { parseBrokerConfig } from '../../broker-plugin/src/broker/config.ts';
 import { runProgram } from '../../broker-plugin/src/cli/program.ts';
 import { DEFAULT_LIMITS } from '../../broker-plugin/src/options.ts';
 import { BROKER, type IssuerServer, startIssuer } from '../helpers/issuer-server.ts';
-import { overTcp } from '../helpers/mqtt-wire.ts';
+import { encoded, overTcp } from '../helpers/mqtt-wire.ts';
 
 const EXAMPLE = new URL('../../broker-plugin/broker.example.toml', import.meta.url);
 const head = 'issuer = "https://id.example"\naudience = "mqtts://broker.example"\n';
@@ -211,7 +211,7 @@ test.each(['mqtt', 'ws'] as const)(
       () => (scheme === 'mqtt' ? connect(at, '127.0.0.1') : overWebSocket(at)),
       options,
     );
-    await once(client, 'connect');
+    await once(client as unknown as EventEmitter, 'connect');
     const message = new Promise<string>((resolve) => {
       client.on('message', (topic, payload) => resolve(`${topic} ${payload}`));
     });
@@ -219,7 +219,7 @@ test.each(['mqtt', 'ws'] as const)(
     await client.publishAsync('devices/t-42/x', 'hello', { qos: 1 });
     expect(await message).toBe('devices/t-42/x hello');
     await expect(client.subscribeAsync('devices/#')).rejects.toThrow();
-    const closed = once(client, 'close');
+    const closed = once(client as unknown as EventEmitter, 'close');
     broker.stop.abort();
     expect(await broker.exitCode).toBe(0);
     await closed;
@@ -245,16 +245,37 @@ test('plain HTTP on the WebSocket port is told to upgrade', async () => {
   expect(response.statusCode).toBe(426);
 });
 
-test('a text message on a WebSocket, and one beyond the bound, close the connection', async () => {
+test('a text message on a WebSocket closes it, even when its bytes are a CONNECT', async () => {
   const { broker } = await started();
   const at = await webSocketPort(broker);
-  for (const message of ['text', Buffer.alloc(262_145)]) {
+  const bytes = encoded({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clientId: 't-42',
+    clean: true,
+    keepalive: 60,
+  });
+  const answers: number[] = [];
+  for (const message of [Buffer.from(bytes).toString('latin1'), bytes]) {
     const socket = new WebSocket(`ws://127.0.0.1:${at}`, ['mqtt']);
     socket.on('error', () => undefined);
+    socket.on('message', (data) => answers.push(...(data as Buffer)));
     await once(socket, 'open');
     socket.send(message);
     await once(socket, 'close');
   }
+  expect(answers).toEqual([0x20, 2, 0, 4]); // of the binary one alone
+});
+
+test('a WebSocket message beyond the bound closes the connection', async () => {
+  const { broker } = await started();
+  const socket = new WebSocket(`ws://127.0.0.1:${await webSocketPort(broker)}`, ['mqtt']);
+  socket.on('error', () => undefined);
+  await once(socket, 'open');
+  socket.send(Buffer.alloc(262_145));
+  const [code] = await once(socket, 'close');
+  expect(code).toBe(1009);
 });
 
 test('the broker starts while the authority is down, and says so', async () => {

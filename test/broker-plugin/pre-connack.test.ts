@@ -20,17 +20,42 @@ const padding = Array.from({ length: 20 }, (_, i) =>
 );
 
 test.each(TRANSPORTS)(
-  'trap 1, I3: over %s a burst of 160 KB behind a forged CONNECT has no effect',
+  'trap 1, I3: over %s a burst of 160 KB behind a forged CONNECT has no effect, however long it is verified',
   async (transport) => {
-    const broker = await startGuardedBroker();
+    const broker = await startGuardedBroker({
+      before: (aedes) => {
+        aedes.preConnect = (client, _packet, callback) => {
+          // A read between CONNECT and authentication, which Aedes answers by handling what it holds.
+          // On a socket it takes load and luck; here it comes every time.
+          process.nextTick(() => client.conn.push(encoded(publishPacket('devices/t-42/between'))));
+          callback(null, true);
+        };
+      },
+    });
     const heard = await broker.heard();
-    for (let round = 0; round < 5; round += 1) {
-      const client = await broker.wire(transport);
-      client.send(connectPacket('forged'.repeat(1000)), ...padding, subscribePacket({ '#': 1 }));
-      await client.closed;
-      await closed(broker.streams[round]!);
-    }
+    await broker.log.event('keys.updated');
+    // An unknown key id: the CONNECT waits for the issuer, with the burst behind it.
+    const asked = new Promise<() => void>((resolve) => {
+      broker.issuer.answer = (path, response) => {
+        if (path !== '/jwks') return false;
+        resolve(() => response.writeHead(500).end());
+        return true;
+      };
+    });
+    await broker.clock.advance(31_000);
+    const client = await broker.wire(transport);
+    const forged = await broker.issuer.token({ key: generateKey() });
+    client.send(connectPacket(forged));
+    const answer = await asked;
+    client.send(...padding, subscribePacket({ 'devices/t-42/#': 1 }));
+    for (let i = 0; i < 50; i += 1) await turn();
+    answer();
+    await client.closed;
+    await closed(broker.streams[0]!);
+    // CONNACK itself may be lost: closing a socket with unread bytes resets it.
+    expect(broker.log.all('connect.refused')).toMatchObject([{ returnCode: 3 }]);
     expect(ours(heard)).toEqual([]);
+    // Not even asked about: what is behind CONNECT never reached the broker.
     expect(broker.log.all('publish.refused')).toEqual([]);
     expect(broker.log.all('subscribe.refused')).toEqual([]);
   },
@@ -104,13 +129,17 @@ test('trap 1, I3, I7: during a slow preConnect of the host every packet waits, t
   client.send(publishPacket('devices/t-42/early'));
   client.send(subscribePacket({ '#': 1 }));
   for (let i = 0; i < 20; i += 1) await turn();
+  expect(client.stream.destroyed).toBe(false);
   refuse?.();
   await client.closed;
   expect(ours(heard)).toEqual([]);
   expect(client.packets).toEqual([]);
+  expect(broker.log.all('publish.refused')).toEqual([]);
+  expect(broker.log.all('subscribe.refused')).toEqual([]);
 });
 
-test('trap 1, I7: UNSUBSCRIBE, PUBREL and PUBACK of a stranger leave a stored session alone', async () => {
+// Aedes 1.2 stops reading while it authenticates, so this holds twice over.
+test('I7: UNSUBSCRIBE, PUBREL and PUBACK of a stranger leave a stored session alone', async () => {
   const broker = await startGuardedBroker();
   const heard = await broker.heard();
   const token = await broker.issuer.token();

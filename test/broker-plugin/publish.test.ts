@@ -24,7 +24,7 @@ test.each(
     { name: `$share at QoS ${qos}`, topic: '$share/g/devices/t-42/x', qos },
   ]),
 )('I2, trap 6: $name is neither delivered nor kept nor acknowledged, and closes', async (row) => {
-  const { topic, qos, ...options } = row;
+  const { topic, qos, name: _, ...options } = row;
   const broker = await startGuardedBroker();
   const heard = await broker.heard();
   const ear = await listener(broker);

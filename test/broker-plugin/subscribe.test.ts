@@ -298,3 +298,11 @@ test('I4: what a client receives is what one of its scopes covers, whatever it a
     { numRuns: 25 },
   );
 });
+
+test('a clean session stores nothing', async () => {
+  const broker = await startGuardedBroker();
+  const client = await broker.connect({}, { clean: true });
+  client.send(subscribePacket({ 'devices/t-42/x': 1 }));
+  await client.next('suback');
+  expect(await storedTopics(broker)).toEqual([]);
+});

@@ -1,5 +1,5 @@
 /** Wills: STANDARDS 1.6, 5.3 (4, 5) and 6, group 20. What is refused at CONNECT is in connect.test.ts. */
-import { promisify } from 'node:util';
+import type { Client, PublishPacket } from 'aedes';
 import type { IConnectPacket } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import { type GuardedBroker, startGuardedBroker } from '../helpers/guarded-broker.ts';
@@ -58,8 +58,14 @@ test('a takeover lets the will of the first connection out', async () => {
   expect(ours(heard)).toEqual(['devices/t-42/gone', 'marker']);
 });
 
-const ask = ({ aedes }: GuardedBroker) =>
-  promisify(aedes.authorizePublish as (...args: unknown[]) => void).bind(aedes);
+const ask =
+  ({ aedes }: GuardedBroker) =>
+  (client: unknown, packet: unknown): Promise<void> =>
+    new Promise((resolve, reject) => {
+      aedes.authorizePublish(client as Client, packet as PublishPacket, (error) =>
+        error ? reject(error) : resolve(),
+      );
+    });
 
 test.each([
   { name: 'no client', clientOf: () => null },
