@@ -11,16 +11,26 @@
 import type { AddressInfo } from 'node:net';
 import type { Clock, Issuer, Logger } from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
+import { createAuthenticate } from './api/authenticate.js';
 import { managementApi } from './api/management-api.js';
 import { formatListenAddress, type ListenAddress } from './config.js';
 import './http/request.js';
 import { createHttpServer } from './http/server.js';
+import { createMetrics } from './metrics.js';
+import { createClientAuthentication } from './oauth/client-authentication.js';
+import { clientJwksEndpoint } from './oauth/client-jwks.js';
 import { enrollEndpoint } from './oauth/enroll.js';
+import { createClientCredentialsGrant } from './oauth/grants/client-credentials.js';
 import { createJwtBearerGrant } from './oauth/grants/jwt-bearer.js';
+import { introspectionEndpoint } from './oauth/introspect.js';
+import { createTokenIssuer } from './oauth/issue-token.js';
 import { jwksEndpoint, metadataEndpoint } from './oauth/metadata.js';
+import { createOwnTokens } from './oauth/own-tokens.js';
+import { revocationEndpoint } from './oauth/revoke.js';
 import { tokenEndpoint } from './oauth/token.js';
 import type { Registry } from './registry/registry.js';
 import type { SigningKeys } from './signing-keys.js';
+import { countRequests, watchEndpoints } from './watch.js';
 
 export interface AuthorityConfig {
   readonly issuer: Issuer;
@@ -59,14 +69,28 @@ export async function createAuthority(
 ): Promise<Authority> {
   const app = createHttpServer();
   app.decorateRequest('clientId', undefined);
-  app.get('/healthz', async () => ({ status: 'ok' }));
-  await app.register(metadataEndpoint(issuer));
-  const grants = [createJwtBearerGrant({ issuer, registry, signingKeys, clock, logger })];
+  const metrics = createMetrics();
+  countRequests(app, metrics);
+  const authenticateOperator = createAuthenticate({ issuer, registry, signingKeys, clock });
+  await app.register(watchEndpoints({ signingKeys, metrics, authenticateOperator, logger }));
+  const authentication = createClientAuthentication({ issuer, registry, clock });
+  const issueToken = createTokenIssuer({ issuer, registry, signingKeys, clock, logger });
+  const grants = [
+    createJwtBearerGrant({ issuer, registry, clock, issueToken }),
+    createClientCredentialsGrant(issueToken),
+  ];
+  const grantTypes = grants.map(({ grantType }) => grantType);
+  await app.register(metadataEndpoint(issuer, grantTypes));
+  const ownTokens = createOwnTokens({ issuer, signingKeys, clock });
+  const tokenUse = { registry, ownTokens, authentication, logger };
   const { pathname } = new URL(issuer);
   await app.register(
     async (scope) => {
       await scope.register(jwksEndpoint(signingKeys));
-      await scope.register(tokenEndpoint({ grants, logger }));
+      await scope.register(clientJwksEndpoint({ registry, clock }));
+      await scope.register(tokenEndpoint({ grants, authentication, metrics, logger }));
+      await scope.register(introspectionEndpoint({ issuer, authenticateOperator, ...tokenUse }));
+      await scope.register(revocationEndpoint(tokenUse));
       await scope.register(enrollEndpoint({ issuer, registry, clock, logger }));
       await scope.register(managementApi({ issuer, registry, signingKeys, clock, logger }), {
         prefix: '/api/v1',

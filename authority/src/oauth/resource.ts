@@ -15,7 +15,7 @@ import {
   type ResourceId,
   type TopicScope,
 } from '@latchkey/shared';
-import type { ClientRights, GrantedPermission } from '../registry/registry.js';
+import type { ClientRights, GrantedPermission, ResourceOptions } from '../registry/registry.js';
 
 /** One permission, expanded for one client. */
 export interface ExpandedPermission {
@@ -26,8 +26,9 @@ export interface ExpandedPermission {
   readonly missingLabel: string | undefined;
 }
 
-export interface ChosenResource {
+export interface ChosenResource extends ResourceOptions {
   readonly identifier: ResourceId;
+  /** That of the resource, or the client's own if it is shorter. */
   readonly tokenTtlSeconds: number;
   readonly granted: readonly ExpandedPermission[];
 }
@@ -48,7 +49,7 @@ function expand(
 
 /** `requested` absent means the one resource where the client has rights. */
 export function chooseResource(
-  { labels, permissions }: ClientRights,
+  { labels, permissions, tokenTtlSeconds }: ClientRights,
   clientId: ClientId,
   requested: string | undefined,
 ): ChosenResource {
@@ -67,5 +68,12 @@ export function chooseResource(
       detail: `${there.length} permissions there, none of which can be granted`,
     });
   }
-  return { identifier: first.resource, tokenTtlSeconds: first.tokenTtlSeconds, granted };
+  return {
+    identifier: first.resource,
+    tokenTtlSeconds: Math.min(first.tokenTtlSeconds, tokenTtlSeconds ?? Number.POSITIVE_INFINITY),
+    signingAlg: first.signingAlg,
+    narrowsScope: first.narrowsScope,
+    hasLegacyClaims: first.hasLegacyClaims,
+    granted,
+  };
 }

@@ -2,7 +2,9 @@
  * What scope a token gets: all that the client has, or the part that it asked for.
  *
  * Units   none.
- * Errors  `InvalidScopeError`; one value that is not covered refuses the whole request.
+ * Errors  `InvalidScopeError`. One value that is not covered refuses the whole request, unless the
+ *         resource narrows: then the token gets what both sides have in common, if that is anything.
+ *         A scope that cannot be read is refused in any case.
  * Source  RFC 6749 3.3 and 5.1; DESIGN 4.
  *
  * @module
@@ -17,7 +19,8 @@ import {
   scopeCovers,
   type TopicScope,
 } from '@latchkey/shared';
-import type { ExpandedPermission } from './resource.js';
+import { narrowTopicScope } from './narrow-scope.js';
+import type { ChosenResource, ExpandedPermission } from './resource.js';
 
 function parseRequested(requested: string): ScopeSet {
   try {
@@ -58,21 +61,35 @@ function formatGranted(
   return formatScope({ topicScopes: [...topicScopes.values()], plainScopes: [...plainScopes] });
 }
 
-/** Scope string of the token. Without a request it is everything that can be granted. */
-export function grantScope(
-  granted: readonly ExpandedPermission[],
-  requested: string | undefined,
-): string {
-  const available = granted.filter(({ missingLabel }) => missingLabel === undefined);
-  if (requested === undefined) return formatGranted(available);
-  const { topicScopes, plainScopes } = parseRequested(requested);
-  const own = available.flatMap((permission) => permission.topicScopes);
-  const uncovered = topicScopes.find((scope) => !scopeCovers(own, scope));
+function grantExactly(granted: readonly ExpandedPermission[], requested: ScopeSet): string {
+  const own = granted.flatMap(({ topicScopes }) => topicScopes);
+  const uncovered = requested.topicScopes.find((scope) => !scopeCovers(own, scope));
   if (uncovered !== undefined) {
     throw new InvalidScopeError(
       `scope is wider than the client's rights: ${formatTopicScope(uncovered)}`,
     );
   }
-  const named = plainScopes.map((name) => permissionNamed(granted, name));
-  return formatGranted(named, topicScopes);
+  const named = requested.plainScopes.map((name) => permissionNamed(granted, name));
+  return formatGranted(named, requested.topicScopes);
+}
+
+function grantNarrowed(available: readonly ExpandedPermission[], requested: ScopeSet): string {
+  const own = available.flatMap(({ topicScopes }) => topicScopes);
+  const narrowed = requested.topicScopes.flatMap((scope) => narrowTopicScope(own, scope));
+  const named = available.filter(({ name }) => requested.plainScopes.includes(name));
+  if (narrowed.length === 0 && named.length === 0) {
+    throw new InvalidScopeError('scope has nothing in common with the rights of the client');
+  }
+  return formatGranted(named, narrowed);
+}
+
+/** Scope string of the token. Without a request it is everything that can be granted. */
+export function grantScope(
+  { granted, narrowsScope }: Pick<ChosenResource, 'granted' | 'narrowsScope'>,
+  requested: string | undefined,
+): string {
+  const available = granted.filter(({ missingLabel }) => missingLabel === undefined);
+  if (requested === undefined) return formatGranted(available);
+  const set = parseRequested(requested);
+  return narrowsScope ? grantNarrowed(available, set) : grantExactly(granted, set);
 }

@@ -7,20 +7,20 @@
  *
  * @module
  */
-import type { ClientId } from '@latchkey/shared';
-import type { FormParameters } from '../../http/form-body.js';
+import type { RequestParameters } from '../../http/parameters.js';
+import type { AuthenticatedClient, NoteClient } from '../client-authentication.js';
+import type { TokenAnswer } from '../issue-token.js';
 
-export interface TokenAnswer {
-  readonly access_token: string;
-  readonly token_type: 'Bearer';
-  readonly expires_in: number;
-  readonly scope: string;
+export interface GrantRequest {
+  readonly parameters: RequestParameters;
+  /** Whose credentials were in the request, verified; `undefined`: there were none. */
+  readonly client: AuthenticatedClient | undefined;
+  readonly noteClient: NoteClient;
 }
-
-/** Tells the endpoint which client the request names as soon as it is known, for the log. */
-export type NoteClient = (clientId: ClientId) => void;
 
 export interface Grant {
   readonly grantType: string;
-  handle(form: FormParameters, noteClient: NoteClient): Promise<TokenAnswer>;
+  /** Short name, for metrics. */
+  readonly label: string;
+  handle(request: GrantRequest): Promise<TokenAnswer>;
 }

@@ -5,7 +5,7 @@
  * Errors  `InvalidRequestError`, `InvalidGrantError`, `InvalidTargetError`, `InvalidScopeError`.
  *         Unknown, revoked, wrong signature and replay give one message; only the holder of the key
  *         learns that its clock is wrong.
- * Source  RFC 7523 2.1 and 3.1; RFC 8707 2; STANDARDS 2.3, whose order the steps follow.
+ * Source  RFC 7523 2.1 and 3.1; STANDARDS 2.3, whose order the steps follow.
  *
  * @module
  */
@@ -13,40 +13,41 @@ import {
   type Clock,
   InvalidGrantError,
   InvalidRequestError,
-  InvalidScopeError,
   type Issuer,
   JWT_BEARER_GRANT,
   JwtError,
-  type Logger,
-  MAX_JWT_BYTES,
-  newJti,
-  signAccessToken,
   type VerifiedAssertion,
   verifyAssertion,
 } from '@latchkey/shared';
-import type { FormParameters } from '../../http/form-body.js';
 import type { Registry } from '../../registry/registry.js';
-import type { SigningKeys } from '../../signing-keys.js';
+import type { IssueToken } from '../issue-token.js';
 import { jwtRefusal } from '../jwt-refusal.js';
-import { chooseResource } from '../resource.js';
-import { grantScope } from '../scope-grant.js';
-import type { Grant, NoteClient, TokenAnswer } from './grant.js';
+import type { Grant, GrantRequest } from './grant.js';
 
 export interface JwtBearerDeps {
   readonly issuer: Issuer;
   readonly registry: Registry;
-  readonly signingKeys: SigningKeys;
   readonly clock: Clock;
-  readonly logger: Logger;
+  readonly issueToken: IssueToken;
 }
 
 const NOT_VALID = 'the assertion is not valid';
 
-export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
-  const { issuer, registry, signingKeys, clock, logger } = deps;
+/** RFC 7523 3.1: whoever else the request names must be the client of the assertion. */
+function refuseOtherClient({ parameters, client }: GrantRequest, { clientId }: VerifiedAssertion) {
+  if (parameters.has('client_id') && parameters.get('client_id') !== clientId) {
+    throw new InvalidGrantError(NOT_VALID, { detail: 'client_id names another client' });
+  }
+  if (client !== undefined && client.clientId !== clientId) {
+    throw new InvalidGrantError(NOT_VALID, { detail: 'the credentials are of another client' });
+  }
+}
 
-  const verify = async (form: FormParameters, noteClient: NoteClient) => {
-    const assertion = form.get('assertion');
+export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
+  const { issuer, registry, clock, issueToken } = deps;
+
+  const verify = async ({ parameters, noteClient }: GrantRequest) => {
+    const assertion = parameters.get('assertion');
     if (assertion === undefined) throw new InvalidRequestError('assertion is missing');
     try {
       return await verifyAssertion(assertion, {
@@ -63,12 +64,6 @@ export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
     }
   };
 
-  const refuseOtherClient = (form: FormParameters, { clientId }: VerifiedAssertion) => {
-    if (form.has('client_id') && form.get('client_id') !== clientId) {
-      throw new InvalidGrantError(NOT_VALID, { detail: 'client_id names another client' });
-    }
-  };
-
   /** After the signature is verified, or strangers could fill the table; before anything is issued. */
   const spend = async (assertion: VerifiedAssertion) => {
     if (!(await registry.spendAssertion(assertion))) {
@@ -76,50 +71,19 @@ export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
     }
   };
 
-  const handle = async (form: FormParameters, noteClient: NoteClient): Promise<TokenAnswer> => {
-    const assertion = await verify(form, noteClient);
-    refuseOtherClient(form, assertion);
-    await spend(assertion);
-    const { clientId } = assertion;
-    const rights = await registry.rights(clientId);
-    if (rights === undefined) {
-      throw new InvalidGrantError(NOT_VALID, { detail: 'the client is not active any more' });
-    }
-    const resource = chooseResource(rights, clientId, form.get('resource'));
-    const scope = grantScope(resource.granted, form.get('scope'));
-    const issuedAt = clock.now();
-    const token = {
-      issuer,
-      clientId,
-      audience: resource.identifier,
-      issuedAt,
-      expiresAt: issuedAt + resource.tokenTtlSeconds,
-      jti: newJti(),
-      scope,
-    };
-    const accessToken = await signAccessToken(signingKeys.active, token);
-    if (accessToken.length > MAX_JWT_BYTES) {
-      throw new InvalidScopeError('the scope is too long for one token: ask for a part of it');
-    }
-    logger.info(
-      {
-        event: 'token.issued',
-        clientId,
+  return {
+    grantType: JWT_BEARER_GRANT,
+    label: 'jwt-bearer',
+    handle: async (request) => {
+      const assertion = await verify(request);
+      refuseOtherClient(request, assertion);
+      await spend(assertion);
+      return issueToken({
+        clientId: assertion.clientId,
         kid: assertion.kid,
-        jti: token.jti,
-        resource: token.audience,
-        scope,
-        expiresAt: token.expiresAt,
-      },
-      'token issued',
-    );
-    return {
-      access_token: accessToken,
-      token_type: 'Bearer',
-      expires_in: resource.tokenTtlSeconds,
-      scope,
-    };
+        parameters: request.parameters,
+        notActive: (detail) => new InvalidGrantError(NOT_VALID, { detail }),
+      });
+    },
   };
-
-  return { grantType: JWT_BEARER_GRANT, handle };
 }
