@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { dirname, resolve } from 'node:path';
 import {
   FormatError,
   type Issuer,
@@ -30,6 +31,10 @@ export interface Config {
   readonly issuer: Issuer;
   readonly listen: ListenAddress;
   readonly logLevel: LogLevel;
+  /** Age at which a signing key retires; 0: only by command. */
+  readonly signingKeyRotationDays: number;
+  /** File of the key that encrypts private signing keys; absolute. */
+  readonly keyEncryptionKeyFile: string | undefined;
 }
 
 export const DEFAULT_LISTEN: ListenAddress = { host: '127.0.0.1', port: 9400 };
@@ -71,12 +76,24 @@ const configSchema = v.strictObject({
     formatListenAddress(DEFAULT_LISTEN),
   ),
   log_level: v.optional(v.picklist(LOG_LEVELS), 'info'),
+  signing_key_rotation_days: v.optional(
+    v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3650)),
+    90,
+  ),
+  key_encryption_key_file: v.optional(v.pipe(v.string(), v.minLength(1))),
 });
 
 /** Reads the text of `authority.toml`; `source` names the file in messages. */
 export function parseConfig(text: string, source: string): Config {
-  const { issuer, listen, log_level } = parseConfigText(configSchema, text, source);
-  return { issuer, listen, logLevel: log_level };
+  const file = parseConfigText(configSchema, text, source);
+  const { issuer, listen, log_level, key_encryption_key_file: keyFile } = file;
+  return {
+    issuer,
+    listen,
+    logLevel: log_level,
+    signingKeyRotationDays: file.signing_key_rotation_days,
+    keyEncryptionKeyFile: keyFile === undefined ? undefined : resolve(dirname(source), keyFile),
+  };
 }
 
 /** The address to listen on that fits an issuer: its own when it is on loopback. */
@@ -100,5 +117,14 @@ listen = ${JSON.stringify(formatListenAddress(listenAddressFor(issuer)))}
 
 # debug, info, warn or error. The log is JSON lines on stdout.
 log_level = "info"
+
+# Age in days at which the keys that sign tokens are replaced; 0 leaves it to
+# "latchkey signing-key rotate". Old keys go on verifying until their tokens are expired.
+signing_key_rotation_days = 90
+
+# File with 32 random bytes (openssl rand -hex 32) that encrypts the private signing keys.
+# Keep it outside of this directory and its backups. Without it, and without the systemd
+# credential latchkey-key-encryption-key, these keys are files that only their owner can read.
+# key_encryption_key_file = "/etc/latchkey/key-encryption-key"
 `;
 }

@@ -3,7 +3,8 @@
  *
  *     authority.toml            settings
  *     registry.sqlite           registry, mode 0600 (and -wal, -shm beside it)
- *     signing-keys/<kid>.pem    private keys that sign tokens, mode 0600
+ *     signing-keys/<kid>.json   private keys that sign tokens, encrypted, mode 0600;
+ *                               <kid>.pem when no key encryption key is set up
  *     operator-key.json         key of the operator's client, mode 0600; may be moved elsewhere
  *
  * Units   none.
@@ -21,6 +22,7 @@ export interface DataDirPaths {
   readonly signingKeys: string;
   readonly operatorKey: string;
   signingKey(kid: Kid): string;
+  encryptedSigningKey(kid: Kid): string;
 }
 
 export function dataDirPaths(dataDir: string): DataDirPaths {
@@ -31,5 +33,6 @@ export function dataDirPaths(dataDir: string): DataDirPaths {
     signingKeys,
     operatorKey: join(dataDir, 'operator-key.json'),
     signingKey: (kid) => join(signingKeys, `${kid}.pem`),
+    encryptedSigningKey: (kid) => join(signingKeys, `${kid}.json`),
   };
 }

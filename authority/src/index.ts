@@ -17,8 +17,17 @@ export { loadConfig, type OpenDataDir, openAuthority, openDataDir } from './open
 export { type OperatorKey, readOperatorKey } from './operator-key.js';
 export { matchesIdPattern, parseIdPattern } from './registry/id-pattern.js';
 export * from './registry/registry.js';
+export * from './registry/signing-key-store.js';
 export {
   openSqliteRegistry,
   type SqliteRegistryOptions,
 } from './registry/sqlite/sqlite-registry.js';
-export { loadSigningKeys, type SigningKeys } from './signing-keys.js';
+export { readKeyEncryptionKey } from './signing/key-encryption-key.js';
+export { createKeyFiles, type KeyFile, type KeyFiles } from './signing/key-files.js';
+export type { KeyHolder } from './signing/key-holder.js';
+export {
+  createSigningKeys,
+  DEFAULT_ALGORITHM,
+  type RotationOutcome,
+  type SigningKeys,
+} from './signing-keys.js';

@@ -13,12 +13,12 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import {
   type Clock,
-  exportPrivatePem,
   generateKey,
   type Issuer,
   parseClientId,
   parsePermissionName,
   parseRoleName,
+  silentLogger,
   TOKEN_DEFAULT_LIFETIME_SECONDS,
   UsageError,
 } from '@latchkey/shared';
@@ -29,6 +29,8 @@ import { OPERATOR, writeOperatorKey } from './operator-key.js';
 import { writePrivateFile } from './private-file.js';
 import type { Registry } from './registry/registry.js';
 import { openSqliteRegistry } from './registry/sqlite/sqlite-registry.js';
+import { createKeyFiles } from './signing/key-files.js';
+import { createSigningKeys } from './signing-keys.js';
 
 export interface InitOptions {
   /** May exist when it is empty. */
@@ -81,10 +83,8 @@ export async function initDataDir({ dataDir, issuer, clock }: InitOptions): Prom
     writePrivateFile(paths.registry, '');
     const registry = openSqliteRegistry({ path: paths.registry, clock });
     try {
-      const signingKey = generateKey();
-      const { kid } = signingKey.publicKey;
-      writePrivateFile(paths.signingKey(kid), exportPrivatePem(signingKey));
-      await registry.addSigningKey(signingKey.publicKey, 'active');
+      const holder = createKeyFiles({ paths, keyEncryptionKey: undefined });
+      await createSigningKeys({ registry, holder, clock, logger: silentLogger }).complete();
       await createOperator(registry, issuer, paths.operatorKey);
     } finally {
       await registry.close();

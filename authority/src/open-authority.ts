@@ -8,7 +8,7 @@
  * @module
  */
 import { existsSync } from 'node:fs';
-import { type Clock, ConfigError, type Logger, UsageError } from '@latchkey/shared';
+import { type Clock, ConfigError, type Logger, silentLogger, UsageError } from '@latchkey/shared';
 import { type Authority, createAuthority } from './authority.js';
 import { type Config, parseConfig } from './config.js';
 import { dataDirPaths } from './data-dir.js';
@@ -16,7 +16,9 @@ import { managementResource } from './management.js';
 import { readSmallFile } from './private-file.js';
 import type { Registry } from './registry/registry.js';
 import { openSqliteRegistry } from './registry/sqlite/sqlite-registry.js';
-import { loadSigningKeys, type SigningKeys } from './signing-keys.js';
+import { readKeyEncryptionKey } from './signing/key-encryption-key.js';
+import { createKeyFiles, type KeyFiles } from './signing/key-files.js';
+import { createSigningKeys, type SigningKeys } from './signing-keys.js';
 
 /** Reads `authority.toml`. */
 export function loadConfig(dataDir: string): Config {
@@ -33,6 +35,7 @@ export function loadConfig(dataDir: string): Config {
 export interface OpenDataDir {
   readonly registry: Registry;
   readonly signingKeys: SigningKeys;
+  readonly keyFiles: KeyFiles;
 }
 
 /** Opens registry and keys. `isReadOnly` only looks, as `validate` does beside a running authority. */
@@ -41,8 +44,11 @@ export async function openDataDir(options: {
   readonly config: Config;
   readonly clock: Clock;
   readonly isReadOnly?: boolean;
+  /** `$CREDENTIALS_DIRECTORY`, in which systemd may have put the key encryption key. */
+  readonly credentialsDirectory?: string | undefined;
+  readonly logger?: Logger;
 }): Promise<OpenDataDir> {
-  const { dataDir, config, clock, isReadOnly = false } = options;
+  const { dataDir, config, clock, isReadOnly = false, logger = silentLogger } = options;
   const paths = dataDirPaths(dataDir);
   const registry = openSqliteRegistry({ path: paths.registry, clock, isReadOnly });
   try {
@@ -51,8 +57,15 @@ export async function openDataDir(options: {
         { path: 'issuer', message: 'is not the one that this data directory was made for' },
       ]);
     }
-    const signingKeys = await loadSigningKeys(registry, paths.signingKey);
-    return { registry, signingKeys };
+    const keyEncryptionKey = readKeyEncryptionKey({
+      file: config.keyEncryptionKeyFile,
+      credentialsDirectory: options.credentialsDirectory,
+    });
+    const keyFiles = createKeyFiles({ paths, keyEncryptionKey });
+    const signingKeys = createSigningKeys({ registry, holder: keyFiles, clock, logger });
+    await signingKeys.check();
+    if (!isReadOnly) await signingKeys.complete();
+    return { registry, signingKeys, keyFiles };
   } catch (error) {
     await registry.close();
     throw error;

@@ -62,15 +62,20 @@ function openOrExplain(path: string): number {
 
 /** Reads a file of settings. */
 export function readSmallFile(path: string): string {
-  return readBounded(path, false);
+  return readBounded(path, false).toString('utf8');
 }
 
 /** Reads a file that holds a secret; refuses it when its group or others may read it. */
 export function readPrivateFile(path: string): string {
+  return readPrivateBytes(path).toString('utf8');
+}
+
+/** The same for a secret that is not text. */
+export function readPrivateBytes(path: string): Buffer {
   return readBounded(path, true);
 }
 
-function readBounded(path: string, isSecret: boolean): string {
+function readBounded(path: string, isSecret: boolean): Buffer {
   const fd = openOrExplain(path);
   try {
     const { size, mode } = fstatSync(fd);
@@ -79,7 +84,7 @@ function readBounded(path: string, isSecret: boolean): string {
         ? `can be read by others (mode ${(mode & 0o777).toString(8).padStart(4, '0')}); run: chmod 600 ${path}`
         : size > MAX_BYTES && `is larger than ${MAX_BYTES} bytes`;
     if (problem) throw new ConfigError(path, [{ path: '', message: problem }]);
-    return readFileSync(fd, 'utf8');
+    return readFileSync(fd);
   } finally {
     closeSync(fd);
   }

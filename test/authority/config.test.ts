@@ -50,6 +50,8 @@ describe('parseConfig', () => {
       issuer: 'https://id.example',
       listen: { host: '127.0.0.1', port: 9400 },
       logLevel: 'info',
+      signingKeyRotationDays: 90,
+      keyEncryptionKeyFile: undefined,
     });
   });
 
@@ -58,7 +60,22 @@ describe('parseConfig', () => {
       issuer: 'https://id.example',
       listen: { host: '127.0.0.1', port: 9400 },
       logLevel: 'info',
+      signingKeyRotationDays: 90,
+      keyEncryptionKeyFile: undefined,
     });
+  });
+
+  test('finds the key encryption key beside the file, and takes whole days from 0 to 3650', () => {
+    const text = (days: string) =>
+      `issuer = "https://id.example"\nkey_encryption_key_file = "../kek"\nsigning_key_rotation_days = ${days}`;
+    expect(parseConfig(text('0'), '/srv/latchkey/authority.toml')).toMatchObject({
+      signingKeyRotationDays: 0,
+      keyEncryptionKeyFile: '/srv/kek',
+    });
+    expect(parseConfig(text('3650'), 'x').signingKeyRotationDays).toBe(3650);
+    for (const days of ['-1', '3651', '0.5', '"30"']) {
+      expect(() => parseConfig(text(days), 'x')).toThrow(ConfigError);
+    }
   });
 
   test('takes an IPv6 address in brackets', () => {
@@ -284,7 +301,7 @@ describe('validate', () => {
     {
       name: 'no active signing key',
       damage: (dir: string) =>
-        execSql({ dataDir: dir }, "UPDATE signing_key SET status = 'retired'"),
+        execSql({ dataDir: dir }, "DELETE FROM signing_key WHERE status = 'active'"),
       says: 'signing_key: none is active',
     },
   ])('names: $name', async ({ damage, says }) => {

@@ -3,14 +3,16 @@
  *
  * @module
  */
-import { ConflictError, type NewClient, type Registry } from '@latchkey/authority';
+import { ConflictError, type NewClient, type Registry, type SigningKey } from '@latchkey/authority';
 import {
   FormatError,
+  generateIssuerKey,
   generateKey,
   parseClientId,
   parsePermissionName,
   parseResourceId,
   parseRoleName,
+  type TokenAlgorithm,
 } from '@latchkey/shared';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -240,6 +242,7 @@ export function describeRegistry(
         kind: 'device',
         tokenTtlSeconds: undefined,
         tokensNotBefore: 0,
+        limitedToLabel: undefined,
         labels,
         permissions: [
           {
@@ -356,20 +359,51 @@ export function describeRegistry(
   });
 
   describe(`${name}: signing keys`, () => {
-    test('one is active at a time', async () => {
+    const signingKey = async (
+      kind: 'next' | 'active' | 'retired',
+      alg: TokenAlgorithm = 'EdDSA',
+    ): Promise<SigningKey> => {
+      const { kid, jwk } = (await generateIssuerKey(alg)).publicKey;
+      return {
+        ...{ kid, alg, jwk, status: kind, createdAt: 1000 },
+        activatedAt: kind === 'next' ? undefined : 1000,
+        retiredAt: kind === 'retired' ? 2000 : undefined,
+        publishedUntil: kind === 'retired' ? 3000 : undefined,
+      };
+    };
+
+    test('comes back as it was put, in the order of creation', async () => {
+      const { registry, reopen } = await setup();
+      const old = { ...(await signingKey('retired')), createdAt: 500 };
+      const put = [await signingKey('active'), await signingKey('next', 'ES256'), old];
+      expect(await registry.changeSigningKeys({ seen: [], put })).toBe(true);
+      const keys = await (await reopen()).signingKeys();
+      expect(keys[0]).toEqual(old);
+      expect(new Set(keys)).toEqual(new Set(put));
+    });
+
+    test('a change planned on another state does nothing', async () => {
       const { registry } = await setup();
-      const [active, next] = [generateKey().publicKey, generateKey().publicKey];
-      await registry.addSigningKey(active, 'active');
-      await registry.addSigningKey(next, 'next');
-      const another = registry.addSigningKey(generateKey().publicKey, 'active');
-      await expect(another).rejects.toBeInstanceOf(ConflictError);
-      const statuses = (await registry.signingKeys()).map(({ kid, status }) => [kid, status]);
-      expect(new Map(statuses as [string, string][])).toEqual(
-        new Map([
-          [active.kid, 'active'],
-          [next.kid, 'next'],
-        ]),
-      );
+      const active = await signingKey('active');
+      await registry.changeSigningKeys({ seen: [], put: [active] });
+      const seen = await registry.signingKeys();
+      const change = { put: [await signingKey('next')], remove: [active.kid] };
+      expect(await registry.changeSigningKeys({ seen: [], ...change })).toBe(false);
+      const older = seen.map((key) => ({ ...key, activatedAt: 999 }));
+      expect(await registry.changeSigningKeys({ seen: older, ...change })).toBe(false);
+      expect(await registry.signingKeys()).toEqual(seen);
+      expect(await registry.changeSigningKeys({ seen, ...change })).toBe(true);
+      expect(await registry.signingKeys()).toEqual(change.put);
+    });
+
+    test('of one algorithm, one is active and one is next', async () => {
+      const { registry } = await setup();
+      const put = [await signingKey('active'), await signingKey('active', 'Ed25519')];
+      await registry.changeSigningKeys({ seen: [], put });
+      const seen = await registry.signingKeys();
+      const another = registry.changeSigningKeys({ seen, put: [await signingKey('active')] });
+      await expect(another).rejects.toThrow();
+      expect(await registry.signingKeys()).toEqual(seen);
     });
   });
 }

@@ -22,6 +22,7 @@ import type {
   PublicKey,
   ResourceId,
   RoleName,
+  TokenAlgorithm,
 } from '@latchkey/shared';
 import type {
   CatalogChanges,
@@ -31,6 +32,7 @@ import type {
   Rotation,
 } from './lifecycle.js';
 import type { RevokedTokens } from './revoked-tokens.js';
+import type { SigningKeyStore } from './signing-key-store.js';
 
 /** A value that must be unique is taken. `field` names it; `problem` never echoes the value. */
 export class ConflictError extends Error {
@@ -46,10 +48,6 @@ export class ConflictError extends Error {
 }
 
 export type ResourceKind = 'mqtt' | 'http';
-
-/** Algorithms that a resource can have its tokens signed with. */
-export const TOKEN_ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'] as const;
-export type TokenAlgorithm = (typeof TOKEN_ALGORITHMS)[number];
 
 /** How tokens for a resource are made. */
 export interface ResourceOptions {
@@ -210,18 +208,9 @@ export interface ClientRights {
   readonly kind: ClientKind;
   readonly tokenTtlSeconds: number | undefined;
   readonly tokensNotBefore: NumericDate;
+  readonly limitedToLabel: Label | undefined;
   readonly labels: Labels;
   readonly permissions: readonly GrantedPermission[];
-}
-
-export type SigningKeyStatus = 'next' | 'active' | 'retired';
-
-/** Public half of a key that signs tokens; the private half is behind a `Signer`, never here. */
-export interface SigningKey {
-  readonly kid: Kid;
-  readonly jwk: PublicJwk;
-  readonly status: SigningKeyStatus;
-  readonly createdAt: NumericDate;
 }
 
 export interface SpentAssertion {
@@ -244,7 +233,7 @@ export interface Page<Item> {
   readonly next: string | undefined;
 }
 
-export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens {
+export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens, SigningKeyStore {
   createResource(resource: NewResource): Promise<Resource>;
   resource(identifier: ResourceId): Promise<Resource | undefined>;
   listResources(page: PageRequest): Promise<Page<Resource>>;
@@ -280,9 +269,6 @@ export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens
 
   /** True for exactly one caller of each (`clientId`, `jti`). */
   spendAssertion(assertion: SpentAssertion): Promise<boolean>;
-
-  addSigningKey(key: PublicKey, status: SigningKeyStatus): Promise<void>;
-  signingKeys(): Promise<readonly SigningKey[]>;
 
   close(): Promise<void>;
 }

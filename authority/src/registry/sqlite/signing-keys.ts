@@ -2,46 +2,70 @@
  * Public halves and states of the authority's signing keys in SQLite.
  *
  * Units   NumericDate.
- * Errors  `ConflictError` for a key that is there, and for a second active one.
+ * Errors  none of its own.
  * Source  DESIGN 5; RFC 7638 (`kid`).
  *
  * @module
  */
-import type { Clock, Kid, PublicKey } from '@latchkey/shared';
+import { isDeepStrictEqual } from 'node:util';
+import type { IssuerJwk, Kid, TokenAlgorithm } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
-import { ConflictError, type SigningKey, type SigningKeyStatus } from '../registry.js';
+import type { SigningKey, SigningKeyChange, SigningKeyStatus } from '../signing-key-store.js';
 
-export interface SigningKeys {
-  add(key: PublicKey, status: SigningKeyStatus): void;
+export interface SigningKeyTable {
   list(): readonly SigningKey[];
+  change(change: SigningKeyChange): boolean;
 }
 
 interface Row {
   readonly kid: Kid;
-  readonly x: string;
+  readonly alg: TokenAlgorithm;
+  readonly jwk: string;
   readonly status: SigningKeyStatus;
   readonly created_at: number;
+  readonly activated_at: number | null;
+  readonly retired_at: number | null;
+  readonly published_until: number | null;
 }
 
-export function createSigningKeys({ db, clock }: { db: Database; clock: Clock }): SigningKeys {
-  const insert = db.prepare<Row>(
-    `INSERT INTO signing_key (kid, x, status, created_at) VALUES (@kid, @x, @status, @created_at)
-     ON CONFLICT DO NOTHING`,
-  );
+const toKey = (row: Row): SigningKey => ({
+  kid: row.kid,
+  alg: row.alg,
+  jwk: JSON.parse(row.jwk) as IssuerJwk,
+  status: row.status,
+  createdAt: row.created_at,
+  activatedAt: row.activated_at ?? undefined,
+  retiredAt: row.retired_at ?? undefined,
+  publishedUntil: row.published_until ?? undefined,
+});
+
+const toRow = (key: SigningKey): Row => ({
+  kid: key.kid,
+  alg: key.alg,
+  jwk: JSON.stringify(key.jwk),
+  status: key.status,
+  created_at: key.createdAt,
+  activated_at: key.activatedAt ?? null,
+  retired_at: key.retiredAt ?? null,
+  published_until: key.publishedUntil ?? null,
+});
+
+export function createSigningKeyTable({ db }: { readonly db: Database }): SigningKeyTable {
   const select = db.prepare<[], Row>('SELECT * FROM signing_key ORDER BY created_at, kid');
-  return {
-    add: ({ kid, jwk }, status) => {
-      const { changes } = insert.run({ kid, x: jwk.x, status, created_at: clock.now() });
-      if (changes === 0) {
-        throw new ConflictError('signing key', 'is there already, or another one is active');
-      }
-    },
-    list: () =>
-      select.all().map((row) => ({
-        kid: row.kid,
-        jwk: { kty: 'OKP', crv: 'Ed25519', x: row.x },
-        status: row.status,
-        createdAt: row.created_at,
-      })),
-  };
+  const remove = db.prepare<[Kid]>('DELETE FROM signing_key WHERE kid = ?');
+  const insert = db.prepare<Row>(
+    `INSERT INTO signing_key VALUES (@kid, @alg, @jwk, @status, @created_at, @activated_at,
+                                     @retired_at, @published_until)`,
+  );
+  const list = () => select.all().map(toKey);
+
+  const change = db.transaction(({ seen, put, remove: gone = [] }: SigningKeyChange): boolean => {
+    if (!isDeepStrictEqual(list(), seen)) return false;
+    // First out, then in: at no moment may an algorithm have two active keys.
+    for (const kid of [...gone, ...put.map((key) => key.kid)]) remove.run(kid);
+    for (const key of put) insert.run(toRow(key));
+    return true;
+  });
+
+  return { list, change: (wanted) => change.immediate(wanted) };
 }

@@ -12,22 +12,25 @@ import { type Clock, UnavailableError } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import type { Registry } from '../registry.js';
 import { createAssertions } from './assertions.js';
+import { createAuditLog } from './audit-log.js';
+import { createAuditedChanges } from './audited-changes.js';
 import { createClientStore } from './client-store.js';
 import { openDatabase } from './database.js';
 import { createEnrollments } from './enrollments.js';
+import { createGroupCommit } from './group-commit.js';
 import { createPermissions } from './permissions.js';
 import { createResources } from './resources.js';
 import { createRevokedTokens } from './revoked-tokens.js';
 import { createRoleLabels } from './role-labels.js';
 import { createRoles } from './roles.js';
-import { createSigningKeys } from './signing-keys.js';
+import { createSigningKeyTable } from './signing-keys.js';
 
 const TRANSIENT = /^SQLITE_(BUSY|FULL|IOERR|LOCKED|NOMEM|READONLY)/;
 
-/** Runs synchronous work as a promise, and names failures of the storage. */
-async function run<Result>(work: () => Result): Promise<Result> {
+/** Runs work as a promise, and names failures of the storage. */
+async function run<Result>(work: () => Result | Promise<Result>): Promise<Result> {
   try {
-    return work();
+    return await work();
   } catch (cause) {
     if (cause instanceof SqliteDatabase.SqliteError && TRANSIENT.test(cause.code)) {
       throw new UnavailableError('the registry cannot be used now', { detail: cause.code, cause });
@@ -54,7 +57,7 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
   const enrollments = createEnrollments({ db, clock, roleLabels, ...store });
   const assertions = createAssertions({ db, clock });
   const revokedTokens = createRevokedTokens({ db, clock });
-  const keys = createSigningKeys({ db, clock });
+  const signingKeys = createSigningKeyTable({ db });
   return {
     createResource: (resource) => run(() => resources.create(resource)),
     resource: (identifier) => run(() => resources.resource(identifier)),
@@ -97,8 +100,8 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
     spendAssertion: (assertion) => run(() => assertions.spend(assertion)),
     revokeToken: (token) => run(() => revokedTokens.revoke(token)),
     isTokenRevoked: (jti) => run(() => revokedTokens.isRevoked(jti)),
-    addSigningKey: (key, status) => run(() => keys.add(key, status)),
-    signingKeys: () => run(() => keys.list()),
+    signingKeys: () => run(() => signingKeys.list()),
+    changeSigningKeys: (change) => run(() => signingKeys.change(change)),
     close: () =>
       run(() => {
         db.close();

@@ -1,10 +1,78 @@
 /**
- * Migration 4: the sequence of changes that the trust feed tells, and the states of signing keys.
+ * Migration 4: the sequence of changes that the trust feed tells, and the life of signing keys.
  *
- * Units   NumericDate.
+ * Changes are noted by triggers, so that no statement can forget to. A client has one row, its newest
+ * change, so the table never outgrows the clients. Triggers delete and insert where REPLACE would be
+ * shorter, because a conflict clause of the outer statement would override it.
+ *
+ * Units   `*_at`, `published_until`: NumericDate.
  * Errors  none.
- * Source  DESIGN 5. Never edit a migration that was released; add the next one.
+ * Source  DESIGN 5; https://sqlite.org/lang_createtrigger.html. Never edit a migration that was
+ *         released; add the next one.
  *
  * @module
  */
-export const trust: string = ``;
+
+/** Notes the change of each client that the query selects. */
+const note = (clients: string): string => `
+  DELETE FROM client_change WHERE client IN (${clients});
+  INSERT INTO client_change (client) ${clients} ORDER BY 1;`;
+
+/** A trigger for each way in which a row of the table can change. */
+const noteEach = (table: string, clientsOf: (row: 'NEW' | 'OLD') => string): string => `
+CREATE TRIGGER ${table}_inserted AFTER INSERT ON ${table} BEGIN ${note(clientsOf('NEW'))} END;
+CREATE TRIGGER ${table}_updated AFTER UPDATE ON ${table} BEGIN
+  ${note(clientsOf('OLD'))}
+  ${note(clientsOf('NEW'))} END;
+CREATE TRIGGER ${table}_deleted AFTER DELETE ON ${table} BEGIN ${note(clientsOf('OLD'))} END;
+`;
+
+export const trust: string = `
+CREATE TABLE feed (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  feed_id  TEXT NOT NULL
+) STRICT;
+INSERT INTO feed (only_row, feed_id) VALUES (1, lower(hex(randomblob(16))));
+
+-- The client '' stands for the signing keys, whose change every reader has to see.
+CREATE TABLE client_change (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  client   TEXT NOT NULL UNIQUE
+) STRICT;
+INSERT INTO client_change (client) VALUES ('');
+
+${noteEach('client', (row) => `SELECT ${row}.id`)}
+${noteEach('client_key', (row) => `SELECT ${row}.client`)}
+${noteEach('client_label', (row) => `SELECT ${row}.client`)}
+${noteEach('client_role', (row) => `SELECT ${row}.client`)}
+${noteEach('role_permission', (row) => `SELECT client FROM client_role WHERE role = ${row}.role`)}
+CREATE TRIGGER permission_updated AFTER UPDATE OF scopes, resource ON permission BEGIN ${note(
+  `SELECT DISTINCT client_role.client FROM role_permission
+     JOIN client_role ON client_role.role = role_permission.role
+    WHERE role_permission.permission = NEW.name`,
+)} END;
+
+-- One key serves one algorithm, so each algorithm has keys of its own.
+CREATE TABLE signing_key_by_alg (
+  kid             TEXT PRIMARY KEY,
+  alg             TEXT NOT NULL CHECK (alg IN ('EdDSA', 'Ed25519', 'ES256', 'RS256')),
+  jwk             TEXT NOT NULL CHECK (json_type(jwk) = 'object'),
+  status          TEXT NOT NULL CHECK (status IN ('next', 'active', 'retired')),
+  created_at      INTEGER NOT NULL,
+  activated_at    INTEGER,
+  retired_at      INTEGER,
+  published_until INTEGER,
+  CHECK ((status = 'next') = (activated_at IS NULL)),
+  CHECK ((status = 'retired') = (retired_at IS NOT NULL)),
+  CHECK ((status = 'retired') = (published_until IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+INSERT INTO signing_key_by_alg
+  SELECT kid, 'EdDSA', json_object('crv', 'Ed25519', 'kty', 'OKP', 'x', x), status, created_at,
+         iif(status = 'next', NULL, created_at), iif(status = 'retired', created_at, NULL),
+         iif(status = 'retired', created_at, NULL)
+    FROM signing_key;
+DROP TABLE signing_key;
+ALTER TABLE signing_key_by_alg RENAME TO signing_key;
+CREATE UNIQUE INDEX signing_key_in_use ON signing_key (alg, status) WHERE status <> 'retired';
+${noteEach('signing_key', () => "SELECT ''")}
+`;
