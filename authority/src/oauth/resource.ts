@@ -33,8 +33,9 @@ export interface ChosenResource extends ResourceOptions {
   readonly granted: readonly ExpandedPermission[];
 }
 
-function expand(
-  { name, scopes }: GrantedPermission,
+/** What the permission gives to a client. */
+export function expandPermission(
+  { name, scopes }: Pick<GrantedPermission, 'name' | 'scopes'>,
   clientId: ClientId,
   labels: ClientRights['labels'],
 ): ExpandedPermission {
@@ -61,7 +62,7 @@ export function chooseResource(
   }
   const [identifier = ''] = requested === undefined ? own : [requested];
   const there = permissions.filter(({ resource }) => resource === identifier);
-  const granted = there.map((permission) => expand(permission, clientId, labels));
+  const granted = there.map((permission) => expandPermission(permission, clientId, labels));
   const [first] = there;
   if (first === undefined || granted.every(({ missingLabel }) => missingLabel !== undefined)) {
     throw new InvalidTargetError('the client has no rights at this resource', {
