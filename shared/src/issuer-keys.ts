@@ -18,6 +18,7 @@ import {
   type JsonWebKey,
   type KeyObject,
   sign,
+  verify,
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { FormatError } from './errors.js';
@@ -154,6 +155,18 @@ const ALGORITHMS: Readonly<Record<TokenAlgorithm, Algorithm>> = {
 /** Whether a key is of the algorithm's kind, so that no other rules are applied to it. */
 export function fitsAlgorithm(alg: TokenAlgorithm, key: KeyObject): boolean {
   return ALGORITHMS[alg].fits(key);
+}
+
+const verifyInThreadPool = promisify(verify);
+
+/** Whether the signature, in JOSE form, is the key's over the data. Throws when the key does not fit. */
+export function isSignatureOver(
+  data: Uint8Array,
+  signature: Uint8Array,
+  { alg, key }: { readonly alg: TokenAlgorithm; readonly key: KeyObject },
+): Promise<boolean> {
+  const { digest } = ALGORITHMS[alg];
+  return verifyInThreadPool(digest, data, { key, dsaEncoding: 'ieee-p1363' }, signature);
 }
 
 /** Whether a signature of the algorithm can have that many bytes. */
