@@ -20,6 +20,7 @@ export default defineConfig({
       project('authority', { timeoutMs: 30_000 }),
       project('broker-plugin', { timeoutMs: 30_000 }),
       project('agent', { timeoutMs: 30_000 }),
+      project('conformance', { timeoutMs: 60_000 }),
       project('security', { timeoutMs: 60_000 }),
       project('end-to-end', { timeoutMs: 120_000 }),
     ],

@@ -10,6 +10,8 @@ import {
   openTestAuthority,
 } from '../../helpers/test-authority.ts';
 
+const CLIENT_AUTHENTICATION = ['private_key_jwt', 'client_secret_basic', 'client_secret_post'];
+
 describe('metadata', () => {
   test.each([
     {
@@ -30,10 +32,17 @@ describe('metadata', () => {
       issuer,
       token_endpoint: `${issuer}/token`,
       jwks_uri: `${issuer}/jwks`,
+      introspection_endpoint: `${issuer}/introspect`,
+      revocation_endpoint: `${issuer}/revoke`,
       enrollment_endpoint: `${issuer}/enroll`,
-      grant_types_supported: [JWT_BEARER_GRANT],
+      grant_types_supported: [JWT_BEARER_GRANT, 'client_credentials'],
       response_types_supported: [],
-      token_endpoint_auth_methods_supported: ['none'],
+      token_endpoint_auth_methods_supported: [...CLIENT_AUTHENTICATION, 'none'],
+      token_endpoint_auth_signing_alg_values_supported: ['EdDSA', 'Ed25519'],
+      introspection_endpoint_auth_methods_supported: [...CLIENT_AUTHENTICATION, 'Bearer'],
+      introspection_endpoint_auth_signing_alg_values_supported: ['EdDSA', 'Ed25519'],
+      revocation_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION,
+      revocation_endpoint_auth_signing_alg_values_supported: ['EdDSA', 'Ed25519'],
     });
     const keys = await authority.app.inject(jwks);
     expect(keys.statusCode).toBe(200);
@@ -65,9 +74,13 @@ describe('every answer', () => {
     { method: 'GET', url: '/nope', status: 404 },
     { method: 'GET', url: '/api/v1/devices', status: 401 },
     { method: 'GET', url: '/api/v1/nope', status: 404 },
-    { method: 'DELETE', url: '/api/v1/devices/x', status: 404 },
+    { method: 'DELETE', url: '/api/v1/devices/x', status: 401 },
     { method: 'POST', url: '/token', status: 400 },
     { method: 'POST', url: '/enroll', status: 400 },
+    { method: 'POST', url: '/introspect', status: 400 },
+    { method: 'POST', url: '/revoke', status: 400 },
+    { method: 'GET', url: '/clients/x/jwks', status: 200 },
+    { method: 'GET', url: '/readyz', status: 200 },
     { method: 'GET', url: '/%ff', status: 400 },
     { method: 'OPTIONS', url: '/token', status: 404 },
   ] as const)(
