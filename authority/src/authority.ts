@@ -9,15 +9,28 @@
  * @module
  */
 import type { AddressInfo } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 import type { Clock, Issuer, Logger } from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
-import { createAuthenticate } from './api/authenticate.js';
+import { type Authenticate, createAuthenticate } from './api/authenticate.js';
 import { managementApi } from './api/management-api.js';
+import { AUTHORITY_ACTOR, createAudit } from './audit/audit.js';
 import { formatListenAddress, type ListenAddress } from './config.js';
+import { feedEndpoint } from './feed/feed-endpoint.js';
 import './http/request.js';
+import {
+  createRequestLimits,
+  DEFAULT_LIMITS,
+  type Limits,
+  type RequestLimits,
+} from './http/request-limits.js';
 import { createHttpServer } from './http/server.js';
+import type { TlsCredentials } from './http/tls.js';
 import { createMetrics } from './metrics.js';
-import { createClientAuthentication } from './oauth/client-authentication.js';
+import {
+  type ClientAuthentication,
+  createClientAuthentication,
+} from './oauth/client-authentication.js';
 import { clientJwksEndpoint } from './oauth/client-jwks.js';
 import { enrollEndpoint } from './oauth/enroll.js';
 import { createClientCredentialsGrant } from './oauth/grants/client-credentials.js';
@@ -28,12 +41,18 @@ import { jwksEndpoint, metadataEndpoint } from './oauth/metadata.js';
 import { createOwnTokens } from './oauth/own-tokens.js';
 import { revocationEndpoint } from './oauth/revoke.js';
 import { tokenEndpoint } from './oauth/token.js';
+import type { AuditEvent } from './registry/audit-log.js';
 import type { Registry } from './registry/registry.js';
 import type { SigningKeys } from './signing-keys.js';
 import { countRequests, watchEndpoints } from './watch.js';
 
 export interface AuthorityConfig {
   readonly issuer: Issuer;
+  /** Default: as in `authority.toml` without a `[limits]`. */
+  readonly limits?: Limits;
+  /** Absent: plain HTTP, for loopback and behind a proxy that speaks TLS. */
+  readonly tls?: TlsCredentials | undefined;
+  readonly trustedProxies?: readonly string[];
 }
 
 export interface AuthorityDeps {
@@ -49,6 +68,8 @@ export interface Authority {
   readonly app: FastifyInstance;
   /** Starts listening; returns the URL, with the port that the system chose for port 0. */
   listen(address: ListenAddress): Promise<string>;
+  /** Serves new connections with another certificate; those that are open go on. Only with `tls`. */
+  setTls(tls: TlsCredentials): void;
   /** Answers what is under way, for at most 5 s, and closes the registry. */
   close(): Promise<void>;
 }
@@ -63,18 +84,55 @@ export class ListenError extends Error {
 
 const CLOSE_WITHIN_MS = 5000;
 
+/** What the authority does by itself. */
+const ownEvent = (action: string, target?: string): AuditEvent => ({
+  type: 'authority',
+  actor: AUTHORITY_ACTOR,
+  action,
+  target,
+  outcome: 'ok',
+  address: undefined,
+});
+
+/** Counts those who authenticate against their own limit. Tokens are counted where they are issued. */
+function countedAuthentication(
+  authentication: ClientAuthentication,
+  limits: RequestLimits,
+): ClientAuthentication {
+  return {
+    ...authentication,
+    require: async (request) => {
+      const client = await authentication.require(request);
+      limits.countClient(client.clientId);
+      return client;
+    },
+  };
+}
+
 export async function createAuthority(
-  { issuer }: AuthorityConfig,
+  config: AuthorityConfig,
   { registry, signingKeys, clock, logger }: AuthorityDeps,
 ): Promise<Authority> {
-  const app = createHttpServer();
+  const { issuer } = config;
+  const app = createHttpServer(config);
   app.decorateRequest('clientId', undefined);
+  app.decorateRequest('auditFacts', undefined);
   const metrics = createMetrics();
+  const audit = createAudit({ log: registry });
+  const limits = createRequestLimits(config.limits ?? DEFAULT_LIMITS, { clock, logger });
   countRequests(app, metrics);
-  const authenticateOperator = createAuthenticate({ issuer, registry, signingKeys, clock });
+  const identify = createAuthenticate({ issuer, registry, signingKeys, clock });
+  const authenticateOperator: Authenticate = async (authorization) => {
+    const operator = await identify(authorization);
+    limits.countClient(operator.clientId);
+    return operator;
+  };
   await app.register(watchEndpoints({ signingKeys, metrics, authenticateOperator, logger }));
   const authentication = createClientAuthentication({ issuer, registry, clock });
-  const issueToken = createTokenIssuer({ issuer, registry, signingKeys, clock, logger });
+  const counted = countedAuthentication(authentication, limits);
+  const issueToken = createTokenIssuer({
+    ...{ issuer, registry, signingKeys, audit, limits, clock, logger },
+  });
   const grants = [
     createJwtBearerGrant({ issuer, registry, clock, issueToken }),
     createClientCredentialsGrant(issueToken),
@@ -82,24 +140,34 @@ export async function createAuthority(
   const grantTypes = grants.map(({ grantType }) => grantType);
   await app.register(metadataEndpoint(issuer, grantTypes));
   const ownTokens = createOwnTokens({ issuer, signingKeys, clock });
-  const tokenUse = { registry, ownTokens, authentication, logger };
+  const tokenUse = { registry, ownTokens, authentication: counted, logger };
   const { pathname } = new URL(issuer);
   await app.register(
     async (scope) => {
       await scope.register(jwksEndpoint(signingKeys));
+      limits.limitAddresses(scope);
       await scope.register(clientJwksEndpoint({ registry, clock }));
-      await scope.register(tokenEndpoint({ grants, authentication, metrics, logger }));
+      await scope.register(tokenEndpoint({ grants, authentication, metrics, audit, logger }));
       await scope.register(introspectionEndpoint({ issuer, authenticateOperator, ...tokenUse }));
-      await scope.register(revocationEndpoint(tokenUse));
-      await scope.register(enrollEndpoint({ issuer, registry, clock, logger }));
-      await scope.register(managementApi({ issuer, registry, signingKeys, clock, logger }), {
-        prefix: '/api/v1',
-      });
+      await scope.register(revocationEndpoint({ audit, ...tokenUse }));
+      await scope.register(enrollEndpoint({ issuer, registry, clock, audit, logger }));
+      await scope.register(
+        feedEndpoint({ issuer, registry, signingKeys, authenticateOperator, clock, logger }),
+      );
+      await scope.register(
+        managementApi({
+          ...{ issuer, registry, signingKeys, authenticateOperator, audit, clock, logger },
+        }),
+        {
+          prefix: '/api/v1',
+        },
+      );
     },
     { prefix: pathname === '/' ? '' : pathname },
   );
   await app.ready();
 
+  let hasStarted = false;
   const listen = async ({ host, port }: ListenAddress): Promise<string> => {
     try {
       await app.listen({ host, port });
@@ -117,7 +185,10 @@ export async function createAuthority(
       throw error;
     }
     const address = app.server.address() as AddressInfo;
-    return `http://${formatListenAddress({ host, port: address.port })}`;
+    const url = `${config.tls ? 'https' : 'http'}://${formatListenAddress({ host, port: address.port })}`;
+    await audit.record(ownEvent('start', url));
+    hasStarted = true;
+    return url;
   };
 
   const close = async (): Promise<void> => {
@@ -129,8 +200,17 @@ export async function createAuthority(
     await app.close();
     done.abort();
     await deadline;
+    if (hasStarted) {
+      await audit.record(ownEvent('stop')).catch((err: unknown) => {
+        logger.error({ event: 'audit.failed', err }, 'the end could not be recorded');
+      });
+    }
     await registry.close();
   };
 
-  return { issuer, app, listen, close };
+  const setTls = (tls: TlsCredentials): void => {
+    (app.server as unknown as TlsServer).setSecureContext(tls);
+  };
+
+  return { issuer, app, listen, setTls, close };
 }

@@ -13,10 +13,13 @@ export { type DataDirPaths, dataDirPaths } from './data-dir.js';
 export { type InitOptions, initDataDir } from './init.js';
 export { createLogger } from './log.js';
 export { MANAGEMENT_SCOPE, managementResource } from './management.js';
+export { narrowTopicScope } from './oauth/narrow-scope.js';
 export { loadConfig, type OpenDataDir, openAuthority, openDataDir } from './open-authority.js';
 export { type OperatorKey, readOperatorKey } from './operator-key.js';
+export * from './registry/feed-store.js';
 export { matchesIdPattern, parseIdPattern } from './registry/id-pattern.js';
 export * from './registry/registry.js';
+export * from './registry/revoked-tokens.js';
 export * from './registry/signing-key-store.js';
 export {
   openSqliteRegistry,

@@ -24,7 +24,7 @@ import {
 } from '@latchkey/shared';
 import { formatConfig } from './config.js';
 import { dataDirPaths } from './data-dir.js';
-import { MANAGEMENT_SCOPE, managementResource } from './management.js';
+import { FINER_SCOPES, MANAGEMENT_SCOPE, managementResource } from './management.js';
 import { OPERATOR, writeOperatorKey } from './operator-key.js';
 import { writePrivateFile } from './private-file.js';
 import type { Registry } from './registry/registry.js';
@@ -59,6 +59,9 @@ async function createOperator(registry: Registry, issuer: Issuer, path: string):
     tokenTtlSeconds: TOKEN_DEFAULT_LIFETIME_SECONDS,
   });
   await registry.createPermission({ name: permission, resource, scopes: [] });
+  for (const scope of FINER_SCOPES) {
+    await registry.createPermission({ name: parsePermissionName(scope), resource, scopes: [] });
+  }
   await registry.createRole({ name: role, permissions: [permission] });
   await registry.createClient({
     id: clientId,

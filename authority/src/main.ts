@@ -24,6 +24,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 process.exitCode = await runProgram(process.argv.slice(2), {
   stdin: process.stdin,
+  isInteractive: process.stdin.isTTY === true && process.stderr.isTTY === true,
   stdout: process.stdout,
   stderr: process.stderr,
   clock: systemClock,

@@ -16,6 +16,8 @@ export interface CliOutcome {
 export interface CliOptions {
   readonly clock?: Clock;
   readonly stdin?: string;
+  /** Whether somebody answers questions, by what is in `stdin`; default false. */
+  readonly isInteractive?: boolean;
   readonly signal?: AbortSignal;
   /** Sees stdout as it is written, such as the log of `serve`. */
   readonly onStdout?: (text: string) => void;
@@ -34,11 +36,13 @@ export async function runCli(
   args: readonly string[],
   options: CliOptions = {},
 ): Promise<CliOutcome> {
-  const { clock = systemClock, stdin, signal = new AbortController().signal, onStdout } = options;
+  const { clock = systemClock, stdin, isInteractive = false, onStdout } = options;
+  const { signal = new AbortController().signal } = options;
   let stdout = '';
   let stderr = '';
   const io: Io = {
     stdin: stdin === undefined ? new PassThrough().end() : Readable.from([stdin]),
+    isInteractive,
     stdout: sink((text) => {
       stdout += text;
       onStdout?.(text);

@@ -9,10 +9,10 @@
  */
 import { ConfigError, FormatError, type Logger, type OAuthError } from '@latchkey/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { RETRY_AFTER_SECONDS, toOAuthError } from '../http/failure.js';
+import { retryAfterOf, toOAuthError } from '../http/failure.js';
 import { type FieldError, sendProblem } from '../http/problem.js';
+import { MissingError, OutOfReachError, VersionError } from '../registry/lifecycle.js';
 import { ConflictError } from '../registry/registry.js';
-import { NotFoundError } from './noun.js';
 
 interface Problem {
   readonly status: number;
@@ -39,13 +39,16 @@ function problemOf(error: unknown): Problem | undefined {
   if (error instanceof ConflictError) {
     return fieldProblem(409, [{ field: error.field, message: error.problem }]);
   }
-  if (error instanceof NotFoundError) return { status: 404, detail: error.message };
+  if (error instanceof MissingError) return { status: 404, detail: error.message };
+  if (error instanceof OutOfReachError) return { status: 403, detail: error.message };
+  if (error instanceof VersionError) return { status: 412, detail: error.message };
   const known = toOAuthError(error);
   return known && { status: known.status, detail: known.message };
 }
 
 function addHeaders(reply: FastifyReply, request: FastifyRequest, error: OAuthError): void {
-  if (error.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  const retryAfter = retryAfterOf(error);
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter);
   if (error.error !== 'invalid_token' && error.error !== 'insufficient_scope') return;
   // RFC 6750 3: no error code for a request that did not try to authenticate.
   const hasTried = request.headers.authorization !== undefined;
@@ -66,7 +69,8 @@ export function createApiErrorHandler(
     const { status, detail, errors } = problem;
     const known = toOAuthError(error);
     if (known !== undefined) addHeaders(reply, request, known);
-    logger.warn(
+    // A flood that is held back must not flood the log.
+    logger[status === 429 ? 'debug' : 'warn'](
       { event: 'api.refused', status, detail: known?.detail ?? detail, clientId },
       'request refused',
     );

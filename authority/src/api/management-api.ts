@@ -9,32 +9,63 @@
  */
 import type { Logger } from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
+import type { Audit } from '../audit/audit.js';
+import { auditChanges } from '../audit/request-audit.js';
 import { acceptJson } from '../http/json-body.js';
-import { type AuthenticateDeps, createAuthenticate } from './authenticate.js';
-import { devicesNoun } from './devices.js';
-import { enrollmentsNoun } from './enrollments.js';
+import { auditRoutes } from './audit.js';
+import { createDescribeAttempt } from './audit-attempt.js';
+import type { Authenticate, AuthenticateDeps } from './authenticate.js';
+import { clientKeyRoutes } from './client-keys.js';
+import { clientSecretRoutes } from './client-secrets.js';
+import { clientStatusRoutes } from './client-status.js';
+import { clientRoutes } from './clients.js';
+import { enrollmentRoutes } from './enrollments.js';
 import { createApiErrorHandler } from './error-reply.js';
-import { registerNoun } from './noun.js';
-import { permissionsNoun } from './permissions.js';
-import { resourcesNoun } from './resources.js';
-import { rolesNoun } from './roles.js';
+import { explainRoutes } from './explain.js';
+import { createManagementRights } from './management-rights.js';
+import { openApiDocument } from './openapi.js';
+import { permissionRoutes } from './permissions.js';
+import { resourceRoutes } from './resources.js';
+import { roleRoutes } from './roles.js';
+import { type Route, registerRoutes } from './route.js';
 
-export function managementApi(
-  deps: AuthenticateDeps & { readonly logger: Logger },
-): (app: FastifyInstance) => Promise<void> {
-  const authenticate = createAuthenticate(deps);
+export type ManagementDeps = AuthenticateDeps & {
+  readonly audit: Audit;
+  readonly authenticateOperator: Authenticate;
+  readonly logger: Logger;
+};
+
+/** Every route, for serving, for the OpenAPI document and for tests that walk over them. */
+export function managementRoutes(deps: ManagementDeps): readonly Route[] {
+  const rights = createManagementRights(deps);
+  return [
+    ...resourceRoutes({ ...deps, rights }),
+    ...permissionRoutes({ ...deps, rights }),
+    ...roleRoutes({ ...deps, rights }),
+    ...clientRoutes(deps),
+    ...clientStatusRoutes(deps),
+    ...clientKeyRoutes(deps),
+    ...clientSecretRoutes(deps),
+    ...enrollmentRoutes(deps),
+    ...explainRoutes(deps),
+    ...auditRoutes(deps),
+  ];
+}
+
+export function managementApi(deps: ManagementDeps): (app: FastifyInstance) => Promise<void> {
+  const { authenticateOperator: authenticate } = deps;
+  const routes = managementRoutes(deps);
   return async (app) => {
     acceptJson(app);
     app.setErrorHandler(createApiErrorHandler(deps.logger));
-    // Before the body is read: a stranger's body is not worth parsing.
-    app.addHook('onRequest', async (request, reply) => {
+    app.decorateRequest('operator', undefined);
+    const describe = createDescribeAttempt(app.prefix);
+    auditChanges(app, { audit: deps.audit, log: deps.registry, logger: deps.logger, describe });
+    app.addHook('onRequest', async (_request, reply) => {
       reply.header('cache-control', 'no-store');
-      request.clientId = await authenticate(request.headers.authorization);
     });
-    registerNoun(app, resourcesNoun(deps));
-    registerNoun(app, permissionsNoun(deps));
-    registerNoun(app, rolesNoun(deps));
-    registerNoun(app, devicesNoun(deps));
-    registerNoun(app, enrollmentsNoun(deps));
+    const document = openApiDocument(deps.issuer, routes);
+    app.get('/openapi.json', async () => document);
+    registerRoutes(app, routes, { authenticate, logger: deps.logger });
   };
 }

@@ -1,47 +1,29 @@
 /**
- * What all nouns of the management API have in common: create, show, and lists in pages.
+ * What routes of all nouns have in common: ids in the path, and lists in pages.
  *
  * Units   `limit`: items of a page, 1 to 1000, default 100.
- * Errors  `ConfigError` for a body or query that is not valid, `NotFoundError`.
- * Source  RFC 9110 15.3.2 (201).
+ * Errors  `MissingError` for what cannot be an id.
+ * Source  none.
  *
  * @module
  */
-import { FormatError, parseWith } from '@latchkey/shared';
-import type { FastifyInstance } from 'fastify';
+import { FormatError } from '@latchkey/shared';
 import * as v from 'valibot';
-import type { Page, PageRequest } from '../registry/registry.js';
+import { MissingError } from '../registry/lifecycle.js';
+import type { Page } from '../registry/registry.js';
+import type { Json, RouteAnswer } from './route.js';
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_CURSOR_LENGTH = 255;
-
-/** There is no item of that id. */
-export class NotFoundError extends Error {
-  constructor(noun: string) {
-    super(`there is no such ${noun}`);
-    this.name = 'NotFoundError';
-  }
-}
-
-/** Members of an answer, in `snake_case`. */
-export type Json = Readonly<Record<string, unknown>>;
-
-export interface Noun<Item> {
-  /** Singular, for messages. */
-  readonly name: string;
-  /** Plural, as in the URL. */
-  readonly path: string;
-  /** Returns the answer, which may hold more than `toJson` shows later. */
-  create(body: unknown): Promise<Json>;
-  /** Item of that id; `FormatError` for what cannot be an id. */
-  show(id: string): Promise<Item | undefined>;
-  list(page: PageRequest): Promise<Page<Item>>;
-  toJson(item: Item): Json;
-}
-
 const LIMIT_PROBLEM = `must be a whole number from 1 to ${MAX_LIMIT}`;
-const pageSchema = v.strictObject({
+export const ONCE = 'must be given once';
+
+/** Parameters of every list. */
+export const pageEntries: {
+  readonly limit: v.GenericSchema<unknown, number>;
+  readonly after: v.GenericSchema<unknown, string | undefined>;
+} = {
   limit: v.optional(
     v.pipe(
       v.string(LIMIT_PROBLEM),
@@ -53,35 +35,47 @@ const pageSchema = v.strictObject({
   ),
   after: v.optional(
     v.pipe(
-      v.string('must be given once'),
+      v.string(ONCE),
       v.maxLength(MAX_CURSOR_LENGTH, 'must be `next` of the page before'),
+      v.description('`next` of the page before'),
     ),
   ),
-});
+};
 
-async function find<Item>(noun: Noun<Item>, id: string): Promise<Item> {
-  try {
-    const item = await noun.show(id);
-    if (item !== undefined) return item;
-  } catch (error) {
-    // What cannot be an id names nothing.
-    if (!(error instanceof FormatError)) throw error;
-  }
-  throw new NotFoundError(noun.name);
+export const pageQuery: v.GenericSchema<unknown, { limit: number; after: string | undefined }> =
+  v.pipe(
+    v.strictObject(pageEntries),
+    v.transform(({ limit, after }) => ({ limit, after })),
+  );
+
+/** Form of a list's answer. */
+export function pageOf(item: v.GenericSchema): v.GenericSchema {
+  return v.strictObject({ items: v.array(item), next: v.nullable(v.string()) });
 }
 
-export function registerNoun<Item>(app: FastifyInstance, noun: Noun<Item>): void {
-  app.post(noun.path, async (request, reply) => {
-    const answer = await noun.create(request.body ?? {});
-    reply.code(201);
-    return answer;
-  });
-  app.get(noun.path, async (request) => {
-    const { limit, after } = parseWith(pageSchema, { ...(request.query as object) }, 'the query');
-    const { items, next } = await noun.list({ limit, after });
-    return { items: items.map((item) => noun.toJson(item)), next: next ?? null };
-  });
-  app.get<{ Params: { id: string } }>(`${noun.path}/:id`, async (request) =>
-    noun.toJson(await find(noun, request.params.id)),
-  );
+export function pageAnswer<Item>(
+  { items, next }: Page<Item>,
+  toJson: (item: Item) => Json,
+): RouteAnswer {
+  return { body: { items: items.map(toJson), next: next ?? null } };
+}
+
+/** Reads an id of the path; what cannot be one names nothing. */
+export function readId<Id>(
+  parse: (text: string) => Id,
+  text: string | undefined,
+  noun: string,
+): Id {
+  try {
+    return parse(text ?? '');
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new MissingError(noun);
+  }
+}
+
+/** The item, or the refusal that there is none. */
+export function found<Item>(item: Item | undefined, noun: string): Item {
+  if (item === undefined) throw new MissingError(noun);
+  return item;
 }

@@ -9,6 +9,7 @@
  */
 import type { ExitCode } from '@latchkey/shared';
 import { type Command, Option } from 'commander';
+import { type DeleteOptions, deleteItem } from './delete.js';
 import type { Io } from './io.js';
 import { type ListOptions, listItems } from './list.js';
 import type { NounView } from './noun-view.js';
@@ -44,31 +45,61 @@ export function addCommand(
     .addHelpText('after', `\n${title}\n${lines.join('\n')}`);
 }
 
+/** An option of every command that ends something. */
+export function yesOption(): Option {
+  return new Option('--yes', 'do not ask');
+}
+
+/** Adds `latchkey <noun> delete`. */
+export function addDelete(
+  parent: Command,
+  { io, finish }: Program,
+  options: { view: NounView; summary: string; idUsage: string; exampleId: string },
+): void {
+  const { view, summary, idUsage, exampleId } = options;
+  addCommand(parent, {
+    usage: `delete <${idUsage}>`,
+    summary,
+    examples: [`${view.noun} delete ${exampleId} --data-dir ./authority`],
+  })
+    .addOption(yesOption())
+    .action(async (id: string, _options: DeleteOptions, self: Command) => {
+      finish(await deleteItem(view, id, self.optsWithGlobals<DeleteOptions>(), io));
+    });
+}
+
 /** Adds `latchkey <noun>` with `list` and `show`; the noun itself adds `create`. */
 export function addNoun(
   parent: Command,
   { io, finish }: Program,
-  options: { view: NounView; summary: string; idUsage: string; exampleId: string },
+  options: {
+    view: NounView;
+    summary: string;
+    idUsage: string;
+    exampleId: string;
+    /** Parameters that a list can be filtered by, as options. */
+    filters?: readonly Option[];
+  },
 ): Command {
-  const { view, summary, idUsage, exampleId } = options;
+  const { view, summary, idUsage, exampleId, filters = [] } = options;
   const { noun } = view;
   const command = addCommand(parent, {
     usage: noun,
     summary,
     examples: [`${noun} list --data-dir ./authority`],
   });
-  addCommand(command, {
+  const list = addCommand(command, {
     usage: 'list',
     summary: `list every ${noun}`,
     examples: [
       `${noun} list --data-dir ./authority`,
       `${noun} list --json --authority https://id.example --operator-key ./operator-key.json`,
     ],
-  })
-    .option('--json', 'print JSON')
-    .action(async (_options: ListOptions, self: Command) => {
-      finish(await listItems(view, self.optsWithGlobals<ListOptions>(), io));
-    });
+  });
+  for (const filter of filters) list.addOption(filter);
+  list.option('--json', 'print JSON').action(async (_options: ListOptions, self: Command) => {
+    finish(await listItems(view, self.optsWithGlobals<ListOptions>(), io));
+  });
   addCommand(command, {
     usage: `show <${idUsage}>`,
     summary: `show one ${noun}`,

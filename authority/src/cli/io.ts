@@ -12,6 +12,8 @@ import type { Clock, HttpClient } from '@latchkey/shared';
 
 export interface Io {
   readonly stdin: Readable;
+  /** Whether a person is there to answer a question. */
+  readonly isInteractive: boolean;
   /** Results. */
   readonly stdout: Writable;
   /** Messages for a person. */

@@ -14,13 +14,20 @@ import { formatTable, type NounView } from './noun-view.js';
 
 export interface ListOptions extends ManagementOptions {
   readonly json?: boolean;
+  readonly label?: readonly string[];
+  readonly status?: string;
+  readonly role?: string;
+  readonly idPrefix?: string;
 }
 
 export async function listItems(view: NounView, options: ListOptions, io: Io): Promise<ExitCode> {
   const management = await openManagement(options, io);
-  const items = await management.list(view.path);
+  const { label, status, role, idPrefix } = options;
+  const items = await management.list(view.path, { label, status, role, id_prefix: idPrefix });
   if (options.json) printJson(io, items);
-  else if (items.length === 0) printNote(io, `there is no ${view.noun} yet`);
-  else printLine(io, formatTable(view, items));
+  else if (items.length === 0) {
+    const isFiltered = [label, status, role, idPrefix].some((filter) => filter !== undefined);
+    printNote(io, isFiltered ? `there is no such ${view.noun}` : `there is no ${view.noun} yet`);
+  } else printLine(io, formatTable(view, items));
   return EXIT.ok;
 }

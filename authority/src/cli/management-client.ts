@@ -18,7 +18,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { dataDirPaths } from '../data-dir.js';
-import { MANAGEMENT_SCOPE, managementResource } from '../management.js';
+import { managementResource } from '../management.js';
 import { type OperatorKey, readOperatorKey } from '../operator-key.js';
 import type { Io } from './io.js';
 
@@ -32,11 +32,32 @@ export interface ManagementOptions {
 /** An object as the API answers it, in `snake_case`. */
 export type Item = Readonly<Record<string, unknown>>;
 
+/** Parameters of a URL; one that is a list is repeated. */
+export type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
+
 export interface ManagementClient {
-  create(path: string, body: Item): Promise<Item>;
-  show(path: string, id: string): Promise<Item>;
+  /** Creates something, or does what the path says. */
+  post(path: string, body?: Item): Promise<Item>;
+  get(path: string, query?: Query): Promise<Item>;
+  /** With a version, only if the item still is of it. */
+  patch(path: string, body: Item, version?: number): Promise<Item>;
+  /** Answers with what is left, if anything is. */
+  remove(path: string, query?: Query): Promise<Item | undefined>;
   /** All items, page by page. */
-  list(path: string): Promise<readonly Item[]>;
+  list(path: string, query?: Query): Promise<readonly Item[]>;
+}
+
+/** Path of one item. */
+export function itemPath(path: string, id: string): string {
+  return `${path}/${encodeURIComponent(id)}`;
+}
+
+function formatQuery(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value ?? []].flat()) parameters.append(name, one);
+  }
+  return parameters.size === 0 ? '' : `?${parameters}`;
 }
 
 const PAGE_LIMIT = 500;
@@ -110,12 +131,16 @@ export async function openManagement(
   const { accessToken } = await withHint(
     requestToken({
       ...{ http, metadata, issuer, clientId, signer, signal, now: clock.now() },
+      // Without a scope it is all that this operator has, which need not be everything.
       resource: managementResource(issuer),
-      scope: MANAGEMENT_SCOPE,
     }),
   );
 
-  const send = async (method: HttpRequest['method'], path: string, body?: Item) => {
+  const send = async (
+    method: HttpRequest['method'],
+    path: string,
+    { body, version }: { readonly body?: Item; readonly version?: number | undefined } = {},
+  ): Promise<string> => {
     const response = await http.request({
       method,
       url: `${managementResource(issuer)}/v1${path}`,
@@ -123,6 +148,7 @@ export async function openManagement(
         authorization: `Bearer ${accessToken}`,
         accept: 'application/json',
         ...(body && { 'content-type': 'application/json' }),
+        ...(version !== undefined && { 'if-match': `"${version}"` }),
       },
       ...(body && { body: JSON.stringify(body) }),
       signal,
@@ -134,23 +160,28 @@ export async function openManagement(
     return response.body;
   };
 
-  const list = async (path: string): Promise<readonly Item[]> => {
+  const list = async (path: string, query: Query = {}): Promise<readonly Item[]> => {
     const items: Item[] = [];
-    let after: string | null = '';
-    while (after !== null) {
-      const query: string = after === '' ? '' : `&after=${encodeURIComponent(after)}`;
-      const body = await send('GET', `${path}?limit=${PAGE_LIMIT}${query}`);
-      const page = parseAnswer(pageSchema, body);
+    let after: string | undefined;
+    do {
+      const asked = formatQuery({ ...query, limit: String(PAGE_LIMIT), after });
+      const page = parseAnswer(pageSchema, await send('GET', `${path}${asked}`));
       items.push(...page.items);
-      after = page.next;
-    }
+      after = page.next ?? undefined;
+    } while (after !== undefined);
     return items;
   };
 
   return {
-    create: async (path, body) => parseAnswer(itemSchema, await send('POST', path, body)),
-    show: async (path, id) =>
-      parseAnswer(itemSchema, await send('GET', `${path}/${encodeURIComponent(id)}`)),
+    post: async (path, body = {}) => parseAnswer(itemSchema, await send('POST', path, { body })),
+    get: async (path, query = {}) =>
+      parseAnswer(itemSchema, await send('GET', `${path}${formatQuery(query)}`)),
+    patch: async (path, body, version) =>
+      parseAnswer(itemSchema, await send('PATCH', path, { body, version })),
+    remove: async (path, query = {}) => {
+      const body = await send('DELETE', `${path}${formatQuery(query)}`);
+      return body === '' ? undefined : parseAnswer(itemSchema, body);
+    },
     list,
   };
 }

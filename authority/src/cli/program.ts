@@ -9,8 +9,9 @@
  */
 import { describeFailure, EXIT, type ExitCode } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../version.js';
+import { addClientCommands } from './client/command.js';
 import { addCommand, type Program } from './command.js';
-import { addDeviceCommand } from './device/command.js';
 import { addEnrollmentCommand } from './enrollment/command.js';
 import { type InitOptions, init } from './init.js';
 import { type Io, printNote } from './io.js';
@@ -19,7 +20,6 @@ import { addResourceCommand } from './resource/command.js';
 import { addRoleCommand } from './role/command.js';
 import { type ServeOptions, serve } from './serve.js';
 import { type ValidateOptions, validate } from './validate.js';
-import { packageVersion } from './version.js';
 
 function addAuthorityCommands(root: Command, { io, finish }: Program): void {
   addCommand(root, {
@@ -72,7 +72,7 @@ export function buildProgram(program: Program): Command {
   addResourceCommand(root, program);
   addPermissionCommand(root, program);
   addRoleCommand(root, program);
-  addDeviceCommand(root, program);
+  addClientCommands(root, program);
   addEnrollmentCommand(root, program);
   return root;
 }

@@ -9,7 +9,12 @@
  */
 import { EXIT, type ExitCode } from '@latchkey/shared';
 import { type Io, printJson, printLine } from './io.js';
-import { type Item, type ManagementOptions, openManagement } from './management-client.js';
+import {
+  type Item,
+  itemPath,
+  type ManagementOptions,
+  openManagement,
+} from './management-client.js';
 import { formatItem, type NounView } from './noun-view.js';
 
 export interface ShowOptions extends ManagementOptions {
@@ -29,6 +34,6 @@ export async function showItem(
   io: Io,
 ): Promise<ExitCode> {
   const management = await openManagement(options, io);
-  printItem(view, await management.show(view.path, id), options, io);
+  printItem(view, await management.get(itemPath(view.path, id)), options, io);
   return EXIT.ok;
 }

@@ -8,9 +8,16 @@
  * @module
  */
 import { InvalidRequestError, OAuthError } from '@latchkey/shared';
+import { RateLimitedError } from './rate-limit.js';
 
-/** Seconds after which a client may try again when the registry cannot be used. */
-export const RETRY_AFTER_SECONDS = '5';
+/** When the registry cannot be used now. */
+const RETRY_AFTER_SECONDS = '5';
+
+/** Seconds after which the client may try again, for the header `Retry-After`; `undefined`: at once. */
+export function retryAfterOf(error: OAuthError): string | undefined {
+  if (error instanceof RateLimitedError) return String(error.retryAfterSeconds);
+  return error.status === 503 ? RETRY_AFTER_SECONDS : undefined;
+}
 
 /** Codes of fastify's own refusals while it reads a request. */
 const REQUEST_PROBLEMS = new Map([

@@ -8,10 +8,16 @@
  * @module
  */
 import type { ClientId } from '@latchkey/shared';
+import type { AuditEvent } from '../registry/audit-log.js';
+
+/** `actor`: proven. */
+export type AuditFacts = Partial<Pick<AuditEvent, 'actor' | 'clientId' | 'jti' | 'kid' | 'target'>>;
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The client that the request names, for the log; verified or not. */
     clientId: ClientId | undefined;
+    /** What the audit log is told beside the kind of request, as far as is known. */
+    auditFacts: AuditFacts | undefined;
   }
 }

@@ -9,6 +9,7 @@
  */
 import fastify, { type FastifyInstance } from 'fastify';
 import { sendProblem } from './problem.js';
+import type { TlsCredentials } from './tls.js';
 
 /** Largest body of the management API; the OAuth endpoints allow less. */
 export const MAX_BODY_BYTES = 65_536;
@@ -24,8 +25,19 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const BAD_REQUEST =
   'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 0\r\n\r\n';
 
-export function createHttpServer(): FastifyInstance {
+export interface HttpServerOptions {
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsCredentials | undefined;
+  /** Addresses and networks whose `X-Forwarded-For` is believed; default none. */
+  readonly trustedProxies?: readonly string[];
+}
+
+export function createHttpServer(options: HttpServerOptions = {}): FastifyInstance {
+  const { tls = null, trustedProxies = [] } = options;
+  // The types of fastify tell plain and TLS servers apart, which nothing of ours does.
   const app = fastify({
+    https: tls as null,
+    trustProxy: [...trustedProxies],
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,

@@ -25,8 +25,10 @@ import {
   parseWith,
   verifyEnrollmentProof,
 } from '@latchkey/shared';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import * as v from 'valibot';
+import type { Audit } from '../audit/audit.js';
+import { type Attempt, auditChanges } from '../audit/request-audit.js';
 import { acceptJson } from '../http/json-body.js';
 import { MAX_OAUTH_BODY_BYTES } from '../http/server.js';
 import type { Registry } from '../registry/registry.js';
@@ -61,15 +63,23 @@ function readPublicKey(jwk: unknown): PublicKey {
   }
 }
 
+const describeEnrollment = ({ auditFacts }: FastifyRequest): Attempt => ({
+  type: 'enrollment',
+  action: 'enroll',
+  target: undefined,
+  ...auditFacts,
+});
+
 const PROOF_NOT_VALID = 'proof is not valid for this code, client id, key and authority';
 
 export function enrollEndpoint(deps: {
   readonly issuer: Issuer;
   readonly registry: Registry;
   readonly clock: Clock;
+  readonly audit: Audit;
   readonly logger: Logger;
 }): (app: FastifyInstance) => Promise<void> {
-  const { issuer, registry, clock, logger } = deps;
+  const { issuer, registry, clock, audit, logger } = deps;
 
   const verifyProof = async (request: EnrollRequest, key: PublicKey) => {
     const { client_id: clientId, enrollment_code: enrollmentCode, proof } = request;
@@ -84,12 +94,14 @@ export function enrollEndpoint(deps: {
   return async (app) => {
     acceptJson(app);
     app.setErrorHandler(createOAuthErrorHandler({ logger, event: 'enroll.refused' }));
+    auditChanges(app, { audit, log: registry, logger, describe: describeEnrollment });
     app.post('/enroll', { bodyLimit: MAX_OAUTH_BODY_BYTES }, async (request, reply) => {
       const body = readRequest(request.body);
       const { client_id: clientId } = body;
       request.clientId = clientId;
       const key = readPublicKey(body.public_key);
       await verifyProof(body, key);
+      request.auditFacts = { kid: key.kid };
       const codeHash = hashEnrollmentCode(body.enrollment_code);
       const { isNew } = await registry.redeem({ codeHash, clientId, key });
       const { kid } = key;

@@ -9,7 +9,7 @@
  */
 import type { Logger } from '@latchkey/shared';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { RETRY_AFTER_SECONDS, toOAuthError } from '../http/failure.js';
+import { retryAfterOf, toOAuthError } from '../http/failure.js';
 
 /** What a 401 says about how to authenticate. */
 const CHALLENGES = new Map([
@@ -39,8 +39,11 @@ export function createOAuthErrorHandler(deps: {
       return;
     }
     const detail = known.detail ?? known.message;
-    logger.warn({ event, error: known.error, detail, clientId }, 'request refused');
-    if (known.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+    // A flood that is held back must not flood the log.
+    const level = known.status === 429 ? 'debug' : 'warn';
+    logger[level]({ event, error: known.error, detail, clientId }, 'request refused');
+    const retryAfter = retryAfterOf(known);
+    if (retryAfter !== undefined) reply.header('retry-after', retryAfter);
     const challenge = CHALLENGES.get(known.error);
     if (challenge !== undefined) reply.header('www-authenticate', challenge);
     reply.code(known.status).send({ error: known.error, error_description: known.message });

@@ -21,7 +21,9 @@ import {
   type OAuthError,
   signAccessToken,
 } from '@latchkey/shared';
+import type { Audit } from '../audit/audit.js';
 import type { RequestParameters } from '../http/parameters.js';
+import type { RequestLimits } from '../http/request-limits.js';
 import type { Registry } from '../registry/registry.js';
 import type { SigningKeys } from '../signing-keys.js';
 import { chooseResource } from './resource.js';
@@ -38,6 +40,8 @@ export interface TokenOrder {
   readonly clientId: ClientId;
   /** The client's key that vouched for the request, for the log. */
   readonly kid: Kid | undefined;
+  /** Where the request came from. */
+  readonly address: string;
   /** Of the request: `resource` or `audience`, and `scope`. */
   readonly parameters: RequestParameters;
   /** What to throw when the client is not active any more; `detail` is for the log. */
@@ -60,12 +64,15 @@ export function createTokenIssuer(deps: {
   readonly issuer: Issuer;
   readonly registry: Registry;
   readonly signingKeys: SigningKeys;
+  readonly audit: Audit;
+  readonly limits: Pick<RequestLimits, 'countClient'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }): IssueToken {
-  const { issuer, registry, signingKeys, clock, logger } = deps;
+  const { issuer, registry, signingKeys, audit, limits, clock, logger } = deps;
 
-  return async ({ clientId, kid, parameters, notActive }) => {
+  return async ({ clientId, kid, address, parameters, notActive }) => {
+    limits.countClient(clientId);
     const rights = await registry.rights(clientId);
     if (rights === undefined) throw notActive('the client is not active any more');
     const resource = chooseResource(rights, clientId, requestedResource(parameters));
@@ -89,6 +96,19 @@ export function createTokenIssuer(deps: {
       throw new InvalidScopeError('the scope is too long for one token: ask for a part of it');
     }
     const { jti, audience, expiresAt } = token;
+    // Before the answer: whoever holds a token is in the audit log.
+    await audit.record({
+      type: 'token',
+      actor: clientId,
+      action: 'issue',
+      target: audience,
+      outcome: 'ok',
+      address,
+      clientId,
+      jti,
+      kid,
+      detail: scope,
+    });
     logger.info(
       { event: 'token.issued', clientId, kid, jti, resource: audience, scope, expiresAt },
       'token issued',

@@ -11,6 +11,9 @@
  */
 import { InvalidRequestError, type Logger, UnsupportedGrantTypeError } from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
+import type { Audit } from '../audit/audit.js';
+import { type Attempt, auditRefusals } from '../audit/request-audit.js';
+import { addressOf } from '../http/address.js';
 import {
   acceptForm,
   acceptJsonParameters,
@@ -35,13 +38,16 @@ function chooseGrant(parameters: RequestParameters, grants: ReadonlyMap<string, 
   return grant;
 }
 
+const describeTokenRequest = (): Attempt => ({ type: 'token', action: 'issue', target: undefined });
+
 export function tokenEndpoint(deps: {
   readonly grants: readonly Grant[];
   readonly authentication: ClientAuthentication;
   readonly metrics: Metrics;
+  readonly audit: Audit;
   readonly logger: Logger;
 }): (app: FastifyInstance) => Promise<void> {
-  const { authentication, metrics, logger } = deps;
+  const { authentication, metrics, audit, logger } = deps;
   const grants = new Map(deps.grants.map((grant) => [grant.grantType, grant]));
   return async (app) => {
     acceptForm(app);
@@ -53,6 +59,7 @@ export function tokenEndpoint(deps: {
         onRefusal: (error) => metrics.tokenRefused(error),
       }),
     );
+    auditRefusals(app, { audit, logger, describe: describeTokenRequest });
     app.post('/token', { bodyLimit: MAX_OAUTH_BODY_BYTES }, async (request, reply) => {
       const parameters = readParameters(request);
       const noteClient: NoteClient = (clientId) => {
@@ -61,7 +68,12 @@ export function tokenEndpoint(deps: {
       const grant = chooseGrant(parameters, grants);
       const { authorization } = request.headers;
       const client = await authentication.authenticate({ authorization, parameters, noteClient });
-      const answer = await grant.handle({ parameters, client, noteClient });
+      const answer = await grant.handle({
+        parameters,
+        client,
+        noteClient,
+        address: addressOf(request),
+      });
       metrics.tokenIssued(grant.label, reply.elapsedTime);
       reply.header('cache-control', 'no-store');
       return answer;

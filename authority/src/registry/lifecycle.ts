@@ -26,7 +26,6 @@ import type {
   Client,
   ClientStatus,
   Enrollment,
-  Labels,
   Permission,
   Resource,
   ResourceOptions,
@@ -80,8 +79,8 @@ export interface ResourcePatch extends Partial<ResourceOptions> {
 export interface ClientPatch {
   /** All roles that the client has afterwards. */
   readonly roles?: readonly RoleName[];
-  /** All labels that the client has afterwards. */
-  readonly labels?: Labels;
+  /** Labels to set, or with `null` to take away; others stay. */
+  readonly labels?: ReadonlyMap<string, string | null>;
   readonly mayMint?: boolean;
   readonly tokenTtlSeconds?: number | null;
   readonly limitedToLabel?: Label | null;

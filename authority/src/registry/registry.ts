@@ -24,6 +24,8 @@ import type {
   RoleName,
   TokenAlgorithm,
 } from '@latchkey/shared';
+import type { AuditLog } from './audit-log.js';
+import type { FeedStore } from './feed-store.js';
 import type {
   CatalogChanges,
   ClientLifecycle,
@@ -233,7 +235,13 @@ export interface Page<Item> {
   readonly next: string | undefined;
 }
 
-export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens, SigningKeyStore {
+export interface Registry
+  extends AuditLog,
+    CatalogChanges,
+    ClientLifecycle,
+    RevokedTokens,
+    SigningKeyStore,
+    FeedStore {
   createResource(resource: NewResource): Promise<Resource>;
   resource(identifier: ResourceId): Promise<Resource | undefined>;
   listResources(page: PageRequest): Promise<Page<Resource>>;
@@ -267,7 +275,7 @@ export interface Registry extends CatalogChanges, ClientLifecycle, RevokedTokens
    */
   redeem(redemption: Redemption): Promise<{ readonly isNew: boolean }>;
 
-  /** True for exactly one caller of each (`clientId`, `jti`). */
+  /** True for exactly one caller of each (`clientId`, `jti`). Concurrent calls are committed together. */
   spendAssertion(assertion: SpentAssertion): Promise<boolean>;
 
   close(): Promise<void>;

@@ -31,23 +31,29 @@ describe('what is created', () => {
       identifier: BROKER,
       kind: 'mqtt',
       token_ttl_seconds: 600,
+      signing_alg: 'EdDSA',
+      narrows_scope: false,
+      has_legacy_claims: false,
       created_at,
+      version: 1,
     });
     expect((await authority.api('GET', '/permissions/telemetry')).body).toEqual({
       name: 'telemetry',
       resource: BROKER,
       scopes: ['pub:devices/{client_id}/telemetry/#'],
       created_at,
+      version: 1,
     });
     expect((await authority.api('GET', '/roles/thermostat')).body).toEqual({
       name: 'thermostat',
       permissions: ['commands', 'telemetry'],
       created_at,
+      version: 1,
     });
     expect((await authority.api('GET', '/roles')).body).toEqual({
       items: [
-        { name: 'operator', permissions: ['all'], created_at },
-        { name: 'thermostat', permissions: ['commands', 'telemetry'], created_at },
+        { name: 'operator', permissions: ['all'], created_at, version: 1 },
+        { name: 'thermostat', permissions: ['commands', 'telemetry'], created_at, version: 1 },
       ],
       next: null,
     });
@@ -72,7 +78,9 @@ describe('what is created', () => {
       uses: 5,
       uses_left: 5,
       expires_at: now + 60,
+      revoked_at: null,
       created_at: now,
+      version: 1,
     };
     expect(status).toBe(201);
     expect(body).toEqual({ enrollment_code: expect.stringMatching(/^lke_.{22}$/), ...shown });

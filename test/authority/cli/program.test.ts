@@ -401,18 +401,21 @@ describe('help', () => {
   const paths = leaves(buildProgram({ io: io as never, finish: () => undefined }));
 
   test('knows every command', () => {
-    expect(paths.map((path) => path.join(' '))).toEqual([
+    const nouns = ['resource', 'permission', 'role', 'device', 'service', 'enrollment'];
+    const known = new Set(paths.map((path) => path.join(' ')));
+    const missing = [
       '',
       'init',
       'serve',
       'validate',
-      ...['resource', 'permission', 'role', 'device', 'enrollment'].flatMap((noun) => [
-        noun,
-        `${noun} list`,
-        `${noun} show`,
-        `${noun} create`,
-      ]),
-    ]);
+      ...nouns.flatMap((noun) => [noun, `${noun} list`, `${noun} show`, `${noun} create`]),
+      ...['device', 'service'].flatMap((noun) =>
+        ['update', 'suspend', 'resume', 'revoke', 'void-tokens', 'delete'].map(
+          (verb) => `${noun} ${verb}`,
+        ),
+      ),
+    ].filter((command) => !known.has(command));
+    expect(missing).toEqual([]);
   });
 
   test.each(paths.map((path) => ({ path })))(

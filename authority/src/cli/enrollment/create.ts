@@ -43,7 +43,7 @@ export async function createEnrollment(
     expires_in_seconds: parseDuration(expires, '--expires'),
   };
   const management = await openManagement(options, io);
-  const item = await management.create(enrollmentView.path, body);
+  const item = await management.post(enrollmentView.path, body);
   if (options.json) {
     printJson(io, item);
     return EXIT.ok;

@@ -25,7 +25,7 @@ export async function createPermission(
 ): Promise<ExitCode> {
   const { resource, scope: scopes = [] } = options;
   const management = await openManagement(options, io);
-  const item = await management.create(permissionView.path, { name, resource, scopes });
+  const item = await management.post(permissionView.path, { name, resource, scopes });
   printItem(permissionView, item, options, io);
   return EXIT.ok;
 }

@@ -26,7 +26,7 @@ export async function createResource(
   const { kind, tokenTtl } = options;
   const ttl = tokenTtl === undefined ? undefined : parseDuration(tokenTtl, '--token-ttl');
   const management = await openManagement(options, io);
-  const item = await management.create(resourceView.path, {
+  const item = await management.post(resourceView.path, {
     identifier,
     kind,
     ...(ttl !== undefined && { token_ttl_seconds: ttl }),

@@ -23,7 +23,7 @@ export async function createRole(
   io: Io,
 ): Promise<ExitCode> {
   const management = await openManagement(options, io);
-  const item = await management.create(roleView.path, { name, permissions: options.permission });
+  const item = await management.post(roleView.path, { name, permissions: options.permission });
   printItem(roleView, item, options, io);
   return EXIT.ok;
 }

@@ -15,11 +15,12 @@ export function createClientCredentialsGrant(issueToken: IssueToken): Grant {
   return {
     grantType: 'client_credentials',
     label: 'client_credentials',
-    handle: async ({ client, parameters }) => {
+    handle: async ({ client, parameters, address }) => {
       if (client === undefined) throw new InvalidClientError('client authentication is required');
       return issueToken({
         ...client,
         parameters,
+        address,
         notActive: (detail) => new InvalidClientError('client authentication failed', { detail }),
       });
     },

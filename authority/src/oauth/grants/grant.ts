@@ -16,6 +16,8 @@ export interface GrantRequest {
   /** Whose credentials were in the request, verified; `undefined`: there were none. */
   readonly client: AuthenticatedClient | undefined;
   readonly noteClient: NoteClient;
+  /** Where the request came from. */
+  readonly address: string;
 }
 
 export interface Grant {

@@ -82,6 +82,7 @@ export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
         clientId: assertion.clientId,
         kid: assertion.kid,
         parameters: request.parameters,
+        address: request.address,
         notActive: (detail) => new InvalidGrantError(NOT_VALID, { detail }),
       });
     },

@@ -12,28 +12,34 @@ import type { Clock } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { SpentAssertion } from '../registry.js';
 
-/** Rows that one insert may sweep: more than one, so that sweeping keeps up with inserting. */
-const SWEEP_LIMIT = 8;
+/** Every so many inserts sweep, so that most do only what they are for. */
+const SWEEP_EVERY = 16;
+/** Rows that a sweep may delete: more than were inserted since the one before, so that it keeps up. */
+const SWEEP_LIMIT = 8 * SWEEP_EVERY;
 
 export interface Assertions {
+  /** Inside a transaction, which makes it durable. */
   spend(assertion: SpentAssertion): boolean;
 }
 
 export function createAssertions({ db, clock }: { db: Database; clock: Clock }): Assertions {
   // One statement checks and spends: of any number of equal assertions, one inserts (I6).
-  const insert = db.prepare<SpentAssertion, { readonly jti: string }>(
+  const insert = db.prepare<SpentAssertion>(
     `INSERT INTO assertion_seen (client_id, jti, remember_until)
-     VALUES (@clientId, @jti, @rememberUntil) ON CONFLICT DO NOTHING RETURNING jti`,
+     VALUES (@clientId, @jti, @rememberUntil) ON CONFLICT DO NOTHING`,
   );
   const sweep = db.prepare<{ now: number; limit: number }>(
     `DELETE FROM assertion_seen WHERE (client_id, jti) IN (
        SELECT client_id, jti FROM assertion_seen WHERE remember_until <= @now
         ORDER BY remember_until LIMIT @limit)`,
   );
-  const spend = db.transaction((assertion: SpentAssertion): boolean => {
-    const isFirst = insert.get(assertion) !== undefined;
-    sweep.run({ now: clock.now(), limit: SWEEP_LIMIT });
-    return isFirst;
-  });
-  return { spend: (assertion) => spend.immediate(assertion) };
+  let inserts = 0;
+  return {
+    spend: (assertion) => {
+      const isFirst = insert.run(assertion).changes === 1;
+      if (inserts % SWEEP_EVERY === 0) sweep.run({ now: clock.now(), limit: SWEEP_LIMIT });
+      inserts += 1;
+      return isFirst;
+    },
+  };
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { ClientId, Kid, RoleName } from '@latchkey/shared';
+import type { ClientId, Kid, Label, RoleName } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { ClientSecret, Reach, Rotation } from '../lifecycle.js';
 import type { Client, ClientKey, ClientKind, ClientStatus, Labels } from '../registry.js';
@@ -69,6 +69,11 @@ const toSecret = (row: SecretRow): ClientSecret => ({
   expiresAt: row.expires_at ?? undefined,
 });
 
+/** The label that an operator is limited to. */
+export function limitOf({ limit_key: key, limit_value: value }: ClientRow): Label | undefined {
+  return key === null || value === null ? undefined : { key, value };
+}
+
 /** Whether a client with these labels is one that the operator may see. */
 export function isWithin(reach: Reach | undefined, labels: Labels): boolean {
   const label = reach?.label;
@@ -102,7 +107,7 @@ export function createClientReader({ db }: { readonly db: Database }): ClientRea
     new Map(selectLabels.all(id).map(({ key, value }) => [key, value]));
 
   const toClient = (row: ClientRow): Client => {
-    const { id, limit_key: key, limit_value: value } = row;
+    const { id } = row;
     return {
       id,
       kind: row.kind,
@@ -116,7 +121,7 @@ export function createClientReader({ db }: { readonly db: Database }): ClientRea
       mayMint: row.may_mint === 1,
       tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
       tokensNotBefore: row.tokens_not_before,
-      limitedToLabel: key === null || value === null ? undefined : { key, value },
+      limitedToLabel: limitOf(row),
       createdAt: row.created_at,
       version: row.version,
     };

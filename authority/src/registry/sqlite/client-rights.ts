@@ -10,7 +10,7 @@
 import type { ClientId, Clock, PermissionName, PublicKey, ResourceId } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { ClientRights, ResourceKind } from '../registry.js';
-import { type ClientReader, type ClientRow, type KeyRow, toKey } from './client-reader.js';
+import { type ClientReader, type ClientRow, type KeyRow, limitOf, toKey } from './client-reader.js';
 import { createPublicKeyCache } from './public-key-cache.js';
 import { type OptionColumns, toOptions } from './resources.js';
 
@@ -70,6 +70,7 @@ export function createActiveClients(deps: {
       kind: row.kind,
       tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
       tokensNotBefore: row.tokens_not_before,
+      limitedToLabel: limitOf(row),
       labels: reader.labelsOf(id),
       permissions,
     };

@@ -151,20 +151,25 @@ export function createClients(deps: {
     return reader.client(id) as Client;
   });
 
-  /** Touches only what differs. The new roles are checked against the new labels. */
-  const replace = (before: Client, roles: readonly RoleName[], labels: Labels): void => {
-    const { id: client } = before;
-    for (const role of before.roles) if (!roles.includes(role)) deleteRole.run({ client, role });
-    for (const key of before.labels.keys()) if (!labels.has(key)) deleteLabel.run({ client, key });
-    assign(client, roles, labels);
+  /** Touches only what differs. All roles are checked against the labels that are left. */
+  const replace = (
+    { id: client, roles: rolesBefore }: Client,
+    { roles = rolesBefore, labels = new Map() }: ClientPatch,
+  ): void => {
+    for (const role of rolesBefore) if (!roles.includes(role)) deleteRole.run({ client, role });
+    const kept = new Map<string, string>();
+    for (const [key, value] of labels) {
+      if (value === null) deleteLabel.run({ client, key });
+      else kept.set(key, value);
+    }
+    assign(client, roles, kept);
   };
 
   return {
     create: (client, reach) => create.immediate(client, reach),
     patch: (id, patch, condition) =>
       changes.change(id, condition, (before) => {
-        const { roles = before.roles, labels = before.labels } = patch;
-        replace(before, roles, labels);
+        replace(before, patch);
         set(before, patch);
       }),
     insert,

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Clock, ResourceId } from '@latchkey/shared';
+import type { Clock, ResourceId, TokenAlgorithm } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import { type Condition, MissingError, type ResourcePatch } from '../lifecycle.js';
 import {
@@ -18,7 +18,6 @@ import {
   type Resource,
   type ResourceKind,
   type ResourceOptions,
-  type TokenAlgorithm,
 } from '../registry.js';
 import { checkVersion } from './condition.js';
 import { pageParameters, toPage } from './pages.js';

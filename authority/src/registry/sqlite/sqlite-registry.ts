@@ -17,6 +17,7 @@ import { createAuditedChanges } from './audited-changes.js';
 import { createClientStore } from './client-store.js';
 import { openDatabase } from './database.js';
 import { createEnrollments } from './enrollments.js';
+import { createFeed } from './feed.js';
 import { createGroupCommit } from './group-commit.js';
 import { createPermissions } from './permissions.js';
 import { createResources } from './resources.js';
@@ -58,52 +59,68 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
   const assertions = createAssertions({ db, clock });
   const revokedTokens = createRevokedTokens({ db, clock });
   const signingKeys = createSigningKeyTable({ db });
+  const feed = createFeed({ db });
+  const group = createGroupCommit({ db });
+  const auditLog = createAuditLog({ db, clock });
+  const audited = createAuditedChanges({ db, auditLog });
+  const write = <Result>(work: () => Result) => run(() => audited.change(work));
   return {
-    createResource: (resource) => run(() => resources.create(resource)),
+    createResource: (resource) => write(() => resources.create(resource)),
     resource: (identifier) => run(() => resources.resource(identifier)),
     listResources: (page) => run(() => resources.list(page)),
-    patchResource: (...change) => run(() => resources.patch(...change)),
-    deleteResource: (...change) => run(() => resources.remove(...change)),
-    createPermission: (permission) => run(() => permissions.create(permission)),
+    patchResource: (...change) => write(() => resources.patch(...change)),
+    deleteResource: (...change) => write(() => resources.remove(...change)),
+    createPermission: (permission) => write(() => permissions.create(permission)),
     permission: (name) => run(() => permissions.permission(name)),
     listPermissions: (page) => run(() => permissions.list(page)),
-    patchPermission: (...change) => run(() => permissions.patch(...change)),
-    deletePermission: (...change) => run(() => permissions.remove(...change)),
-    createRole: (role) => run(() => roles.create(role)),
+    patchPermission: (...change) => write(() => permissions.patch(...change)),
+    deletePermission: (...change) => write(() => permissions.remove(...change)),
+    createRole: (role) => write(() => roles.create(role)),
     role: (name) => run(() => roles.role(name)),
     listRoles: (page) => run(() => roles.list(page)),
-    patchRole: (...change) => run(() => roles.patch(...change)),
-    deleteRole: (...change) => run(() => roles.remove(...change)),
-    createClient: (client, reach) => run(() => clients.create(client, reach)),
+    patchRole: (...change) => write(() => roles.patch(...change)),
+    deleteRole: (...change) => write(() => roles.remove(...change)),
+    createClient: (client, reach) => write(() => clients.create(client, reach)),
     client: (id, reach) => run(() => reader.client(id, reach)),
     listClients: (filter, page) => run(() => store.list(filter, page)),
-    patchClient: (...change) => run(() => clients.patch(...change)),
-    setClientStatus: (...change) => run(() => endings.setStatus(...change)),
-    deleteClient: (...change) => run(() => endings.remove(...change)),
-    freeClientId: (id) => run(() => endings.free(id)),
-    addClientKey: (...change) => run(() => clientKeys.add(...change)),
-    removeClientKey: (...change) => run(() => clientKeys.remove(...change)),
-    startKeyRotation: (...change) => run(() => clientKeys.startRotation(...change)),
-    endKeyRotation: (...change) => run(() => clientKeys.endRotation(...change)),
-    addClientSecret: (...change) => run(() => secrets.add(...change)),
-    removeClientSecret: (...change) => run(() => secrets.remove(...change)),
-    startSecretRotation: (...change) => run(() => secrets.startRotation(...change)),
-    endSecretRotation: (...change) => run(() => secrets.endRotation(...change)),
+    patchClient: (...change) => write(() => clients.patch(...change)),
+    setClientStatus: (...change) => write(() => endings.setStatus(...change)),
+    deleteClient: (...change) => write(() => endings.remove(...change)),
+    freeClientId: (id) => write(() => endings.free(id)),
+    addClientKey: (...change) => write(() => clientKeys.add(...change)),
+    removeClientKey: (...change) => write(() => clientKeys.remove(...change)),
+    startKeyRotation: (...change) => write(() => clientKeys.startRotation(...change)),
+    endKeyRotation: (...change) => write(() => clientKeys.endRotation(...change)),
+    addClientSecret: (...change) => write(() => secrets.add(...change)),
+    removeClientSecret: (...change) => write(() => secrets.remove(...change)),
+    startSecretRotation: (...change) => write(() => secrets.startRotation(...change)),
+    endSecretRotation: (...change) => write(() => secrets.endRotation(...change)),
     verifySecret: (id, secret) => run(() => secrets.verify(id, secret)),
     activeKey: (id, kid) => run(() => active.activeKey(id, kid)),
     rights: (id) => run(() => active.rights(id)),
-    createEnrollment: (enrollment, reach) => run(() => enrollments.create(enrollment, reach)),
+    createEnrollment: (enrollment, reach) => write(() => enrollments.create(enrollment, reach)),
     enrollment: (id, reach) => run(() => enrollments.enrollment(id, reach)),
     listEnrollments: (page, reach) => run(() => enrollments.list(page, reach)),
-    revokeEnrollment: (...change) => run(() => enrollments.revoke(...change)),
-    redeem: (redemption) => run(() => enrollments.redeem(redemption)),
-    spendAssertion: (assertion) => run(() => assertions.spend(assertion)),
-    revokeToken: (token) => run(() => revokedTokens.revoke(token)),
+    revokeEnrollment: (...change) => write(() => enrollments.revoke(...change)),
+    redeem: (redemption) => write(() => enrollments.redeem(redemption)),
+    spendAssertion: (assertion) => run(() => group.run(() => assertions.spend(assertion))),
+    revokeToken: (token) => write(() => revokedTokens.revoke(token)),
     isTokenRevoked: (jti) => run(() => revokedTokens.isRevoked(jti)),
     signingKeys: () => run(() => signingKeys.list()),
-    changeSigningKeys: (change) => run(() => signingKeys.change(change)),
+    feedMark: () => run(() => feed.mark()),
+    feedSnapshot: (request) => run(() => feed.snapshot(request)),
+    feedChanges: (request) => run(() => feed.changes(request)),
+    renewFeed: () => run(() => feed.renew()),
+    onFeedChange: (listener) => feed.onChange(listener),
+    changeSigningKeys: (change) => write(() => signingKeys.change(change)),
+    recordEvent: (event) => run(() => group.run(() => auditLog.append(event))),
+    withEvent: (draft, work) => audited.with(draft, work),
+    listEvents: (filter, page) => run(() => auditLog.list(filter, page)),
+    auditState: () => run(() => auditLog.state()),
+    cutEvents: (before) => run(() => auditLog.cut(before)),
     close: () =>
       run(() => {
+        group.flush();
         db.close();
       }),
   };

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 export function packageVersion(): string {
-  // The same two levels up from `src/cli` and from `dist/cli`.
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  // The same level up from `src` and from `dist`.
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { readonly version: string }).version;
 }

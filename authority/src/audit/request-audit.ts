@@ -1,0 +1,97 @@
+/**
+ * Audits requests in one place: a change together with its commit, a refusal before it is answered.
+ *
+ * Units   none.
+ * Errors  none of its own. What cannot be recorded as refused stays refused, and the log says so.
+ * Source  DESIGN 5; https://fastify.dev/docs/latest/Reference/Hooks (onError, preHandler).
+ *
+ * @module
+ */
+import { type Logger, OAuthError } from '@latchkey/shared';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { addressOf } from '../http/address.js';
+import { RateLimitedError } from '../http/rate-limit.js';
+import type { AuditEvent, AuditLog } from '../registry/audit-log.js';
+import { type Audit, boundedEvent } from './audit.js';
+
+/** What a request wants; its outcome is added. */
+export type Attempt = Pick<AuditEvent, 'type' | 'action' | 'target'> &
+  Partial<Pick<AuditEvent, 'actor' | 'clientId' | 'jti' | 'kid'>>;
+
+export interface RequestAuditDeps {
+  readonly audit: Audit;
+  readonly logger: Logger;
+  /** `undefined` for a request that is not audited, such as a list. */
+  readonly describe: (request: FastifyRequest) => Attempt | undefined;
+}
+
+/** Reason of a refusal. Nothing of an unexpected error, which may say anything. */
+function reasonOf(error: unknown): Pick<AuditEvent, 'outcome' | 'detail'> {
+  if (error instanceof OAuthError) {
+    const outcome = error.status < 500 ? 'refused' : 'failed';
+    return { outcome, detail: `${error.error}: ${error.detail ?? error.message}` };
+  }
+  const { statusCode, name, message } = error as Error & { readonly statusCode?: number };
+  const isExpected = name !== 'Error' && !isBug(error);
+  if (isExpected || (statusCode ?? 500) < 500) return { outcome: 'refused', detail: message };
+  return { outcome: 'failed', detail: 'server_error' };
+}
+
+function isBug(error: unknown): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
+}
+
+/** Records every request of `app` that is refused, before its answer is sent. */
+export function auditRefusals(app: FastifyInstance, deps: RequestAuditDeps): void {
+  const { audit, logger, describe } = deps;
+  app.addHook('onError', async (request, _reply, error) => {
+    const attempt = describe(request);
+    // A flood that is held back must not fill the log either.
+    if (attempt === undefined || error instanceof RateLimitedError) return;
+    const { clientId } = request;
+    const event = { actor: undefined, clientId, ...attempt, ...reasonOf(error) };
+    try {
+      await audit.record({ ...event, address: addressOf(request) });
+    } catch (err) {
+      logger.error({ event: 'audit.failed', err, clientId }, 'a refusal could not be recorded');
+    }
+  });
+}
+
+/** Names the item that was made by a `create` on a collection such as `/roles`. */
+function made({ action, target = '' }: Attempt, result: unknown): Partial<AuditEvent> {
+  if (action !== 'create' || target.indexOf('/', 1) !== -1) return {};
+  const { id, identifier, name, kind } = { ...(result as Record<string, unknown> | undefined) };
+  const key = id ?? identifier ?? name;
+  if (key === undefined) return {};
+  const isClient = kind === 'device' || kind === 'service';
+  return { target: `${target}/${key}`, ...(isClient && { clientId: String(key) }) };
+}
+
+/** Commits every change that the requests of `app` make with its event, and records refusals. */
+export function auditChanges(
+  app: FastifyInstance,
+  deps: RequestAuditDeps & { readonly log: Pick<AuditLog, 'withEvent'> },
+): void {
+  const { log, describe } = deps;
+  // With a callback, since what it starts inherits the event, and what follows an `await` does not.
+  app.addHook('preHandler', (request, _reply, done) => {
+    if (describe(request) === undefined) {
+      done();
+      return;
+    }
+    const address = addressOf(request);
+    const draft = {
+      describe: (result: unknown) => {
+        const { clientId } = request;
+        // Asked again, since more is known now.
+        const attempt = describe(request) as Attempt;
+        const event = { actor: undefined, clientId, ...attempt, ...made(attempt, result) };
+        return boundedEvent({ ...event, address, outcome: 'ok' });
+      },
+      onRecorded: () => undefined,
+    };
+    log.withEvent(draft, done);
+  });
+  auditRefusals(app, deps);
+}
