@@ -15,6 +15,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Authenticate, createAuthenticate } from './api/authenticate.js';
 import { managementApi } from './api/management-api.js';
 import { AUTHORITY_ACTOR, createAudit } from './audit/audit.js';
+import { runAuditRetention } from './audit/retention.js';
 import { formatListenAddress, type ListenAddress } from './config.js';
 import { feedEndpoint } from './feed/feed-endpoint.js';
 import './http/request.js';
@@ -53,6 +54,8 @@ export interface AuthorityConfig {
   /** Absent: plain HTTP, for loopback and behind a proxy that speaks TLS. */
   readonly tls?: TlsCredentials | undefined;
   readonly trustedProxies?: readonly string[];
+  /** Age at which audit events may go; default 0: none goes. */
+  readonly auditRetentionDays?: number;
 }
 
 export interface AuthorityDeps {
@@ -168,6 +171,8 @@ export async function createAuthority(
   await app.ready();
 
   let hasStarted = false;
+  const closing = new AbortController();
+  const jobs: Promise<void>[] = [];
   const listen = async ({ host, port }: ListenAddress): Promise<string> => {
     try {
       await app.listen({ host, port });
@@ -188,10 +193,14 @@ export async function createAuthority(
     const url = `${config.tls ? 'https' : 'http'}://${formatListenAddress({ host, port: address.port })}`;
     await audit.record(ownEvent('start', url));
     hasStarted = true;
+    const days = config.auditRetentionDays ?? 0;
+    jobs.push(runAuditRetention({ log: registry, days, clock, logger }, closing.signal));
     return url;
   };
 
   const close = async (): Promise<void> => {
+    closing.abort();
+    await Promise.all(jobs);
     const done = new AbortController();
     const deadline = clock.sleep(CLOSE_WITHIN_MS, done.signal).then(
       () => app.server.closeAllConnections(),

@@ -29,5 +29,6 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stderr: process.stderr,
   clock: systemClock,
   http: createHttpClient({ maxBodyBytes: MAX_ANSWER_BYTES }),
+  onReload: (reload) => process.on('SIGHUP', reload),
   signal: controller.signal,
 });

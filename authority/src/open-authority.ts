@@ -12,6 +12,7 @@ import { type Clock, ConfigError, type Logger, silentLogger, UsageError } from '
 import { type Authority, createAuthority } from './authority.js';
 import { type Config, parseConfig } from './config.js';
 import { dataDirPaths } from './data-dir.js';
+import { loadTls } from './http/tls.js';
 import { managementResource } from './management.js';
 import { readSmallFile } from './private-file.js';
 import type { Registry } from './registry/registry.js';
@@ -80,6 +81,9 @@ export async function openAuthority(options: {
   readonly logger: Logger;
 }): Promise<Authority> {
   const { config, clock, logger } = options;
+  const { issuer, limits, trustedProxies, auditRetentionDays } = config;
+  const tls = config.tls && loadTls(config.tls).credentials;
   const parts = await openDataDir(options);
-  return createAuthority({ issuer: config.issuer }, { ...parts, clock, logger });
+  const settings = { issuer, limits, trustedProxies, auditRetentionDays, tls };
+  return createAuthority(settings, { ...parts, clock, logger });
 }

@@ -14,6 +14,7 @@ import {
   openDataDir,
   type Registry,
   readOperatorKey,
+  type SigningKeys,
 } from '@latchkey/authority';
 import {
   type ClientId,
@@ -45,6 +46,7 @@ export interface Answer {
 export interface TestAuthority {
   readonly authority: Authority;
   readonly registry: Registry;
+  readonly signingKeys: SigningKeys;
   readonly dataDir: string;
   readonly issuer: Issuer;
   readonly clock: DrivenClock;
@@ -57,7 +59,7 @@ export interface TestAuthority {
   /** Calls the management API as the operator. */
   api(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer>;
   operatorToken(): Promise<string>;
-  /** Every row of the registry but spent assertions, as text: equal texts mean that nothing changed. */
+  /** Every row of the registry but spent assertions and audit events, as text: equal texts mean that nothing changed. */
   dump(): string;
 }
 
@@ -67,7 +69,7 @@ export function dumpRegistry(dataDir: string): string {
   try {
     const tables = db
       .prepare<[], { name: string }>(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'assertion_seen' ORDER BY name",
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('assertion_seen', 'audit_event', 'sqlite_sequence') ORDER BY name",
       )
       .all();
     const rows = tables.map(({ name }) => [name, db.prepare(`SELECT * FROM ${name}`).all()]);
@@ -138,6 +140,7 @@ export async function openTestAuthority(options: Options = {}): Promise<TestAuth
   const self: TestAuthority = {
     authority: { ...authority, close },
     registry: parts.registry,
+    signingKeys: parts.signingKeys,
     dataDir,
     issuer,
     clock,

@@ -20,6 +20,8 @@ export interface Io {
   readonly stderr: Writable;
   readonly clock: Clock;
   readonly http: HttpClient;
+  /** Calls when the program has to read its files again. */
+  readonly onReload?: (reload: () => void) => void;
   /** Aborts when the program has to end. */
   readonly signal: AbortSignal;
 }

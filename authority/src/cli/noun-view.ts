@@ -45,6 +45,11 @@ export const instant =
     return typeof value === 'number' ? formatInstant(value) : '';
   };
 
+export const yesNo =
+  (name: string) =>
+  (item: Item): string =>
+    item[name] === true ? 'yes' : 'no';
+
 /** `key=value` of each label. */
 export const labels = (item: Item): string =>
   Object.entries({ ...(item.labels as object) })

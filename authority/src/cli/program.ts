@@ -37,6 +37,7 @@ function addAuthorityCommands(root: Command, { io, finish }: Program): void {
     examples: ['serve --data-dir ./authority --listen 127.0.0.1:9400'],
   })
     .option('--listen <host:port>', 'listen here instead of where authority.toml says')
+    .option('--insecure', 'listen beyond loopback without TLS')
     .action(async (_options: ServeOptions, self: Command) => {
       finish(await serve(self.optsWithGlobals<ServeOptions>(), io));
     });

@@ -10,7 +10,8 @@
 import { once } from 'node:events';
 import { EXIT, type ExitCode, type Issuer, isLoopbackHost, type Logger } from '@latchkey/shared';
 import type { Authority } from '../authority.js';
-import { parseListenAddress } from '../config.js';
+import { type Config, checkExposure, type ListenAddress, parseListenAddress } from '../config.js';
+import { loadTls } from '../http/tls.js';
 import { createLogger } from '../log.js';
 import { loadConfig, openAuthority } from '../open-authority.js';
 import { requireDataDir } from './data-dir-option.js';
@@ -19,6 +20,8 @@ import type { Io } from './io.js';
 export interface ServeOptions {
   readonly dataDir?: string;
   readonly listen?: string;
+  /** Listens beyond loopback without TLS. */
+  readonly insecure?: boolean;
 }
 
 /** Clients go where the issuer says; on loopback no proxy is likely to bring them here. */
@@ -31,9 +34,28 @@ function warnWhenElsewhere(issuer: Issuer, url: string, logger: Logger): void {
   );
 }
 
+/** What is on disk may be half written or wrong: then what is in use stays. */
+function reloadTls(authority: Authority, { tls }: Config, logger: Logger): void {
+  if (tls === undefined) return;
+  try {
+    const { credentials, expiresAt } = loadTls(tls);
+    authority.setTls(credentials);
+    logger.info({ event: 'tls.reloaded', expiresAt }, 'certificate and key read again');
+  } catch (err) {
+    logger.error({ event: 'tls.not-reloaded', err }, 'the certificate in use stays');
+  }
+}
+
+function chooseAddress({ listen, insecure }: ServeOptions, config: Config): ListenAddress {
+  const address = listen === undefined ? config.listen : parseListenAddress(listen, '--listen');
+  const field = listen === undefined ? 'listen' : '--listen';
+  if (insecure !== true) checkExposure(address, { tls: config.tls, field });
+  return address;
+}
+
 async function listenAndWait(
   authority: Authority,
-  listen: { host: string; port: number },
+  listen: ListenAddress,
   logger: Logger,
   signal: AbortSignal,
 ): Promise<void> {
@@ -47,10 +69,10 @@ async function listenAndWait(
 export async function serve(options: ServeOptions, io: Io): Promise<ExitCode> {
   const dataDir = requireDataDir(options.dataDir);
   const config = loadConfig(dataDir);
-  const listen =
-    options.listen === undefined ? config.listen : parseListenAddress(options.listen, '--listen');
+  const listen = chooseAddress(options, config);
   const logger = createLogger(config.logLevel, io.stdout);
   const authority = await openAuthority({ dataDir, config, clock: io.clock, logger });
+  io.onReload?.(() => reloadTls(authority, config, logger));
   try {
     await listenAndWait(authority, listen, logger, io.signal);
   } finally {

@@ -9,9 +9,10 @@
  */
 
 import { existsSync } from 'node:fs';
-import { ConfigError, EXIT, type ExitCode } from '@latchkey/shared';
-import type { Config } from '../config.js';
+import { ConfigError, EXIT, type ExitCode, FormatError } from '@latchkey/shared';
+import { type Config, checkExposure } from '../config.js';
 import { dataDirPaths } from '../data-dir.js';
+import { loadTls } from '../http/tls.js';
 import { loadConfig, openDataDir } from '../open-authority.js';
 import { readOperatorKey } from '../operator-key.js';
 import { requireDataDir } from './data-dir-option.js';
@@ -38,6 +39,17 @@ async function checkParts(dataDir: string, config: Config, io: Io): Promise<void
   await registry.close();
 }
 
+function checkNetwork(dataDir: string, { listen, tls }: Config): void {
+  if (tls !== undefined) loadTls(tls);
+  try {
+    checkExposure(listen, { tls });
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    const { field: path, problem: message } = error;
+    throw new ConfigError(dataDirPaths(dataDir).config, [{ path, message }]);
+  }
+}
+
 export async function validate(options: ValidateOptions, io: Io): Promise<ExitCode> {
   const dataDir = requireDataDir(options.dataDir);
   const { operatorKey } = dataDirPaths(dataDir);
@@ -47,6 +59,7 @@ export async function validate(options: ValidateOptions, io: Io): Promise<ExitCo
       config = loadConfig(dataDir);
     }),
     await isGood(io, () => config && checkParts(dataDir, config, io)),
+    await isGood(io, () => config && checkNetwork(dataDir, config)),
     // The operator may keep the key elsewhere.
     await isGood(io, () => existsSync(operatorKey) && readOperatorKey(operatorKey)),
   ];

@@ -21,7 +21,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   address: { perSecond: 200, burst: 2000 },
-  client: { perSecond: 10, burst: 100 },
+  client: { perSecond: 100, burst: 1000 },
 };
 
 export interface RequestLimits {

@@ -1,7 +1,8 @@
 /** `latchkey enrollment`. */
 import { type Command, Option } from 'commander';
-import { addCommand, addNoun, type Program, repeatable } from '../command.js';
+import { addCommand, addNoun, type Program, repeatable, yesOption } from '../command.js';
 import { type CreateEnrollmentOptions, createEnrollment } from './create.js';
+import { type RevokeEnrollmentOptions, revokeEnrollment } from './revoke.js';
 import { enrollmentView } from './view.js';
 
 export function addEnrollmentCommand(parent: Command, program: Program): void {
@@ -34,5 +35,16 @@ export function addEnrollmentCommand(parent: Command, program: Program): void {
     .action(async (_options: CreateEnrollmentOptions, self: Command) => {
       const options = self.optsWithGlobals<CreateEnrollmentOptions>();
       program.finish(await createEnrollment(options, program.io));
+    });
+  addCommand(enrollment, {
+    usage: 'revoke <id>',
+    summary: 'make a code worthless; devices that used it stay',
+    examples: ['enrollment revoke 1 --yes --data-dir ./authority'],
+  })
+    .addOption(yesOption())
+    .option('--json', 'print JSON')
+    .action(async (id: string, _options: RevokeEnrollmentOptions, self: Command) => {
+      const options = self.optsWithGlobals<RevokeEnrollmentOptions>();
+      program.finish(await revokeEnrollment(id, options, program.io));
     });
 }

@@ -11,6 +11,7 @@ export const enrollmentView: NounView = {
     { heading: 'labels', text: labels },
     { heading: 'uses left', text: (item) => `${item.uses_left} of ${item.uses}` },
     { heading: 'expires', text: instant('expires_at') },
+    { heading: 'revoked', text: instant('revoked_at'), isOnlyForShow: true },
     { heading: 'created', text: instant('created_at'), isOnlyForShow: true },
   ],
 };

@@ -1,7 +1,8 @@
 /** `latchkey permission`. */
 import type { Command } from 'commander';
-import { addCommand, addNoun, type Program, repeatable } from '../command.js';
+import { addCommand, addDelete, addNoun, type Program, repeatable } from '../command.js';
 import { type CreatePermissionOptions, createPermission } from './create.js';
+import { type UpdatePermissionOptions, updatePermission } from './update.js';
 import { permissionView } from './view.js';
 
 export function addPermissionCommand(parent: Command, program: Program): void {
@@ -31,4 +32,25 @@ export function addPermissionCommand(parent: Command, program: Program): void {
       const options = self.optsWithGlobals<CreatePermissionOptions>();
       program.finish(await createPermission(name, options, program.io));
     });
+  addCommand(permission, {
+    usage: 'update <name>',
+    summary: 'replace the scopes of a permission',
+    examples: [
+      "permission update telemetry --scope 'pub:devices/{client_id}/telemetry/#' --data-dir ./authority",
+    ],
+  })
+    .addOption(
+      repeatable('--scope <template>', 'scope that it has afterwards').makeOptionMandatory(),
+    )
+    .option('--json', 'print JSON')
+    .action(async (name: string, _options: UpdatePermissionOptions, self: Command) => {
+      const options = self.optsWithGlobals<UpdatePermissionOptions>();
+      program.finish(await updatePermission(name, options, program.io));
+    });
+  addDelete(permission, program, {
+    view: permissionView,
+    summary: 'delete a permission that no role holds',
+    idUsage: 'name',
+    exampleId: 'telemetry',
+  });
 }

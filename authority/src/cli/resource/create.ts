@@ -7,15 +7,15 @@
  *
  * @module
  */
-import { EXIT, type ExitCode, parseDuration } from '@latchkey/shared';
+import { EXIT, type ExitCode } from '@latchkey/shared';
 import type { Io } from '../io.js';
 import { openManagement } from '../management-client.js';
-import { printItem, type ShowOptions } from '../show.js';
+import { printItem } from '../show.js';
+import { resourceSettings, type UpdateResourceOptions } from './update.js';
 import { resourceView } from './view.js';
 
-export interface CreateResourceOptions extends ShowOptions {
+export interface CreateResourceOptions extends UpdateResourceOptions {
   readonly kind: string;
-  readonly tokenTtl?: string;
 }
 
 export async function createResource(
@@ -23,13 +23,13 @@ export async function createResource(
   options: CreateResourceOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { kind, tokenTtl } = options;
-  const ttl = tokenTtl === undefined ? undefined : parseDuration(tokenTtl, '--token-ttl');
+  const { kind } = options;
+  const settings = resourceSettings(options);
   const management = await openManagement(options, io);
   const item = await management.post(resourceView.path, {
     identifier,
     kind,
-    ...(ttl !== undefined && { token_ttl_seconds: ttl }),
+    ...settings,
   });
   printItem(resourceView, item, options, io);
   return EXIT.ok;

@@ -1,5 +1,5 @@
 /** How resources are shown. */
-import { instant, type NounView, plain } from '../noun-view.js';
+import { instant, type NounView, plain, yesNo } from '../noun-view.js';
 
 export const resourceView: NounView = {
   noun: 'resource',
@@ -8,6 +8,9 @@ export const resourceView: NounView = {
     { heading: 'identifier', text: plain('identifier') },
     { heading: 'kind', text: plain('kind') },
     { heading: 'token ttl', text: (item) => `${plain('token_ttl_seconds')(item)} s` },
+    { heading: 'signing alg', text: plain('signing_alg'), isOnlyForShow: true },
+    { heading: 'narrows scope', text: yesNo('narrows_scope'), isOnlyForShow: true },
+    { heading: 'legacy claims', text: yesNo('has_legacy_claims'), isOnlyForShow: true },
     { heading: 'created', text: instant('created_at') },
   ],
 };
