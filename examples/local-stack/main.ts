@@ -36,6 +36,9 @@ async function requireFreePort(port: number, option: string): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
+const isOnline = ({ event, state }: LogLine): boolean =>
+  event === 'agent.state' && state === 'online';
+
 async function startAll(
   stage: Stage,
   settings: Settings,
@@ -61,7 +64,6 @@ async function startAll(
     ({ event }) => event === 'broker.listening',
   );
   announce('broker', broker, settings.resource);
-  const isOnline = ({ event, state }: LogLine) => event === 'agent.state' && state === 'online';
   for (const [device, does] of [
     [AIR_CONDITIONER, `obeys ${TOPICS.power}`],
     [THERMOSTAT, `reads ${reading.description}`],
@@ -76,10 +78,14 @@ async function showRefusal(stage: Stage, settings: Settings, narrator: Narrator)
   narrator.say(`\nOn purpose, the air conditioner now publishes ${TOPICS.temperature}:`);
   const stateDir = settings.stateDir(AIR_CONDITIONER);
   const args = ['publish', TOPICS.temperature, '--state-dir', stateDir, '--message', '99'];
+  // MQTT 3.1.1 can refuse a publication only by closing the connection: the agent comes back.
+  const isBack = stage.nextLine(AIR_CONDITIONER, isOnline);
+  isBack.catch(() => undefined); // awaited below, unless this fails first
   const { exitCode, stderr } = await run('latchkey-agent', args);
   if (exitCode === EXIT.ok)
     throw new Error('the refusal did not happen: the publication was accepted');
   await stage.untilReached('refusal');
+  await isBack;
   narrator.say(`latchkey-agent publish: exit ${exitCode}, ${stderr.trim()}\n`);
 }
 

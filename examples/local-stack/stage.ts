@@ -38,6 +38,8 @@ export interface Stage {
   readonly failure: Promise<never>;
   /** Resolves when the milestone has been seen. */
   untilReached(milestone: Milestone): Promise<void>;
+  /** Resolves at the program's next line that satisfies. */
+  nextLine(name: string, satisfies: (line: LogLine) => boolean): Promise<void>;
   /** Starts a program and waits for the line that says it is ready. */
   launch(
     name: string,
@@ -87,6 +89,16 @@ export function createStage(narrator: Narrator, signal: AbortSignal): Stage {
     reached,
     failure,
     untilReached: (milestone) => until(() => reached.has(milestone), MILESTONES[milestone]),
+    nextLine: (name, satisfies) => {
+      let isSeen = false;
+      const look = (from: string, line: LogLine) => {
+        isSeen ||= from === name && satisfies(line);
+      };
+      lines.on('line', look);
+      return until(() => isSeen, `${name} logged what was expected`).finally(() =>
+        lines.off('line', look),
+      );
+    },
     launch: async (name, program, args, isReady) => {
       let isUp = false;
       const running = start(name, program, args, (line) => {
