@@ -27,7 +27,7 @@ import {
   parseWith,
   signFeedPage,
 } from '@latchkey/shared';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as v from 'valibot';
 import type { Authenticate } from '../api/authenticate.js';
 import { createApiErrorHandler } from '../api/error-reply.js';
@@ -42,8 +42,6 @@ import { toPageContent } from './page.js';
 const MAX_WAITING = 256;
 /** A page takes the event loop for some ten milliseconds. */
 const PAGE_CLIENTS = MAX_FEED_PAGE_CLIENTS / 2;
-/** The server ends idle connections; one that waits for us is not idle. */
-const SOCKET_TIMEOUT_MS: number = (FEED_MAX_WAIT_SECONDS + 15) * 1000;
 
 function wholeNumber(maximum: number): v.GenericSchema<unknown, number> {
   const message = `must be a whole number from 0 to ${maximum}`;
@@ -130,19 +128,17 @@ export function feedEndpoint(deps: {
     app.setErrorHandler(createApiErrorHandler(logger));
 
     /** Resolves when there is something to tell, or not in the time that the reader gave. */
-    const waitForChange = async (request: FastifyRequest, { wait }: Query, seen: FeedMark) => {
+    const waitForChange = async (
+      request: FastifyRequest,
+      reply: FastifyReply,
+      { wait }: Query,
+      seen: FeedMark,
+    ): Promise<void> => {
       const gone = new AbortController();
-      const onClose = () => gone.abort();
-      const { socket } = request.raw;
-      socket.once('close', onClose);
-      socket.setTimeout(SOCKET_TIMEOUT_MS);
-      try {
-        await watch.wait(seen, wait * 1000, gone.signal);
-      } finally {
-        socket.off('close', onClose);
-      }
+      reply.raw.once('close', () => gone.abort());
+      await watch.wait(seen, wait * 1000, gone.signal);
       // The reader may have been revoked while it waited.
-      if (!gone.signal.aborted) await requireReader(request);
+      await requireReader(request);
     };
 
     app.get('/feed', { onRequest: requireReader }, async (request, reply) => {
@@ -150,7 +146,7 @@ export function feedEndpoint(deps: {
       const mark = await registry.feedMark();
       const plan = planFor(query, mark);
       if (plan.kind === 'changes' && plan.after === mark.sequence && query.wait > 0) {
-        await waitForChange(request, query, mark);
+        await waitForChange(request, reply, query, mark);
       }
       const page = await readPage(query, plan);
       const body = await signFeedPage(await signingKeys.signerFor(DEFAULT_ALGORITHM), page);

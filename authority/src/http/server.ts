@@ -19,7 +19,8 @@ export const MAX_OAUTH_BODY_BYTES = 16_384;
 /** A resource identifier of 255 characters, each percent-encoded. */
 const MAX_PATH_PARAMETER_LENGTH = 765;
 const REQUEST_TIMEOUT_MS = 15_000;
-const CONNECTION_TIMEOUT_MS = 30_000;
+/** Of silence; a reader of the feed may be left waiting for 30 s. */
+const CONNECTION_TIMEOUT_MS = 45_000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 const BAD_REQUEST =
