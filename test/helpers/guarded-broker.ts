@@ -3,13 +3,9 @@
  *
  * @module
  */
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { createLatchkey, type Latchkey, type LatchkeyOptions } from '@latchkey/broker-plugin';
@@ -18,6 +14,7 @@ import type { IConnackPacket, IConnectPacket } from 'mqtt-packet';
 import { onTestFinished } from 'vitest';
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { type CapturedLog, createCapturedLog } from './captured-log.ts';
+import { selfSigned } from './certificate.ts';
 import { createDrivenClock, type DrivenClock } from './driven-clock.ts';
 import { BROKER, type IssuerServer, startIssuer, type TokenRequest } from './issuer-server.ts';
 import { connectPacket, overStream, overTcp, type WireClient } from './mqtt-wire.ts';
@@ -60,22 +57,6 @@ async function listening(server: Server): Promise<number> {
     server.close();
   });
   return (server.address() as AddressInfo).port;
-}
-
-let certificate: { readonly key: string; readonly cert: string } | undefined;
-
-/** A self-signed certificate, made once for each run of a test file. */
-export function selfSigned(): { readonly key: string; readonly cert: string } {
-  if (certificate !== undefined) return certificate;
-  const dir = mkdtempSync(join(tmpdir(), 'latchkey-cert-'));
-  const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-  const names = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
-  execFileSync('openssl', ['req', '-x509', ...names, '-keyout', keyFile, '-out', certFile], {
-    stdio: 'ignore',
-  });
-  certificate = { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') };
-  rmSync(dir, { recursive: true });
-  return certificate;
 }
 
 export async function startGuardedBroker(setup: Setup = {}): Promise<GuardedBroker> {

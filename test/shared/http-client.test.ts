@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { createHttpClient, type HttpClientOptions, UnreachableError } from '@latchkey/shared';
 import { afterEach, describe, expect, test } from 'vitest';
+import { selfSigned } from '../helpers/certificate.ts';
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {
@@ -171,6 +173,28 @@ describe('who may be asked', () => {
   test('https is spoken to an https URL, and a server without TLS is unreachable', async () => {
     const url = await serve((_, response) => response.end('plain'));
     await expect(get(url.replace('http:', 'https:'), { ca: '' })).rejects.toThrow(UnreachableError);
+  });
+});
+
+describe('TLS errors are fatal:', () => {
+  const { key, cert } = selfSigned();
+  test.each([
+    { name: 'a certificate that nobody trusts', host: 'localhost', ca: undefined, ok: false },
+    { name: 'a trusted certificate of another name', host: '127.0.0.1', ca: cert, ok: false },
+    { name: 'a trusted certificate of this name', host: 'localhost', ca: cert, ok: true },
+  ])('$name: $ok', async ({ host, ca, ok }) => {
+    let requests = 0;
+    const server = createHttpsServer({ key, cert }, (_request, response) => {
+      requests += 1;
+      response.end('x');
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    cleanups.push(() => void server.close());
+    const url = `https://${host}:${(server.address() as AddressInfo).port}`;
+    const answer = get(url, ca === undefined ? {} : { ca });
+    if (ok) await expect(answer).resolves.toMatchObject({ status: 200, body: 'x' });
+    else await expect(answer).rejects.toThrow(UnreachableError);
+    expect(requests).toBe(ok ? 1 : 0);
   });
 });
 

@@ -1,0 +1,25 @@
+/**
+ * A self-signed certificate of `localhost`.
+ *
+ * @module
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+let certificate: { readonly key: string; readonly cert: string } | undefined;
+
+/** A self-signed certificate, made once for each run of a test file. */
+export function selfSigned(): { readonly key: string; readonly cert: string } {
+  if (certificate !== undefined) return certificate;
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-cert-'));
+  const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+  const names = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
+  execFileSync('openssl', ['req', '-x509', ...names, '-keyout', keyFile, '-out', certFile], {
+    stdio: 'ignore',
+  });
+  certificate = { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') };
+  rmSync(dir, { recursive: true });
+  return certificate;
+}
