@@ -36,7 +36,7 @@ export type Item = Readonly<Record<string, unknown>>;
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export interface ManagementClient {
-  /** Creates something, or does what the path says. */
+  /** Creates something, or does what the path says; an empty answer is an empty item. */
   post(path: string, body?: Item): Promise<Item>;
   get(path: string, query?: Query): Promise<Item>;
   /** With a version, only if the item still is of it. */
@@ -173,7 +173,10 @@ export async function openManagement(
   };
 
   return {
-    post: async (path, body = {}) => parseAnswer(itemSchema, await send('POST', path, { body })),
+    post: async (path, body = {}) => {
+      const answer = await send('POST', path, { body });
+      return answer === '' ? {} : parseAnswer(itemSchema, answer);
+    },
     get: async (path, query = {}) =>
       parseAnswer(itemSchema, await send('GET', `${path}${formatQuery(query)}`)),
     patch: async (path, body, version) =>

@@ -13,7 +13,7 @@ import type { Item } from './management-client.js';
 export interface Field {
   readonly heading: string;
   readonly text: (item: Item) => string;
-  /** Too long for a table. */
+  /** Too long for a table; left out when there is nothing to tell. */
   readonly isOnlyForShow?: boolean;
 }
 
@@ -45,10 +45,11 @@ export const instant =
     return typeof value === 'number' ? formatInstant(value) : '';
   };
 
-export const yesNo =
+/** `yes`, and nothing instead of no. */
+export const yes =
   (name: string) =>
   (item: Item): string =>
-    item[name] === true ? 'yes' : 'no';
+    item[name] === true ? 'yes' : '';
 
 /** `key=value` of each label. */
 export const labels = (item: Item): string =>
@@ -70,10 +71,13 @@ export function formatTable(view: NounView, items: readonly Item[]): string {
 
 /** One field a line; further lines of a field are aligned with its first. */
 export function formatItem(view: NounView, item: Item): string {
-  const width = Math.max(...view.fields.map(({ heading }) => heading.length));
-  return view.fields
+  const shown = view.fields
+    .map(({ heading, text, isOnlyForShow }) => ({ heading, text: text(item), isOnlyForShow }))
+    .filter(({ text, isOnlyForShow }) => text !== '' || isOnlyForShow !== true);
+  const width = Math.max(...shown.map(({ heading }) => heading.length));
+  return shown
     .map(({ heading, text }) => {
-      const value = (text(item) || '-').replaceAll('\n', `\n${' '.repeat(width + 2)}`);
+      const value = (text || '-').replaceAll('\n', `\n${' '.repeat(width + 2)}`);
       return `${heading.padEnd(width)}  ${value}`;
     })
     .join('\n');

@@ -10,15 +10,20 @@
 import { describeFailure, EXIT, type ExitCode } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../version.js';
+import { addAuditCommand } from './audit/command.js';
 import { addClientCommands } from './client/command.js';
 import { addCommand, type Program } from './command.js';
 import { addEnrollmentCommand } from './enrollment/command.js';
+import { addExplainCommand } from './explain.js';
 import { type InitOptions, init } from './init.js';
 import { type Io, printNote } from './io.js';
+import { addKeyCommand } from './key/command.js';
 import { addPermissionCommand } from './permission/command.js';
 import { addResourceCommand } from './resource/command.js';
 import { addRoleCommand } from './role/command.js';
+import { addSecretCommand } from './secret/command.js';
 import { type ServeOptions, serve } from './serve.js';
+import { addTokenCommand } from './token/command.js';
 import { type ValidateOptions, validate } from './validate.js';
 
 function addAuthorityCommands(root: Command, { io, finish }: Program): void {
@@ -74,7 +79,12 @@ export function buildProgram(program: Program): Command {
   addPermissionCommand(root, program);
   addRoleCommand(root, program);
   addClientCommands(root, program);
+  addKeyCommand(root, program);
+  addSecretCommand(root, program);
   addEnrollmentCommand(root, program);
+  addTokenCommand(root, program);
+  addExplainCommand(root, program);
+  addAuditCommand(root, program);
   return root;
 }
 

@@ -1,6 +1,6 @@
 /** How clients are shown: devices and services, which are the same but for their name. */
 import type { Item } from '../management-client.js';
-import { type Field, instant, joined, labels, type NounView, plain, yesNo } from '../noun-view.js';
+import { type Field, instant, joined, labels, type NounView, plain, yes } from '../noun-view.js';
 
 export const itemsOf = (item: Item, name: string): readonly Item[] => {
   const value = item[name];
@@ -38,7 +38,7 @@ const fields: readonly Field[] = [
       .join('\n'),
   ),
   hidden('rotation', rotation),
-  hidden('may mint', yesNo('may_mint')),
+  hidden('may mint', yes('may_mint')),
   hidden('token ttl', (item) =>
     typeof item.token_ttl_seconds === 'number' ? `${item.token_ttl_seconds} s` : '',
   ),
