@@ -29,7 +29,7 @@ Options:
   --help       this text
 
 Example:
-  npm run bench -- shared --rounds 20 > shared.md
+  npm run --silent bench -- shared --rounds 20 > shared.md
 `;
 
 interface Options {

@@ -35,9 +35,9 @@ function contenderRow({ name, base, summary, ratio }: ContenderResult): string {
   return `| ${name} | ${formatNumber(summary.median)} | ${quartiles(summary)} | ${comparison} |`;
 }
 
-function verdictRow({ contender, base, atLeast, ratio, isMet }: Verdict): string {
+function verdictRow(where: string, { contender, base, atLeast, ratio, isMet }: Verdict): string {
   const reached = `${ratio.median.toFixed(2)} (${ratio.lowerQuartile.toFixed(2)}–${ratio.upperQuartile.toFixed(2)})`;
-  return `| ${contender} | ${base} | ≥ ${atLeast.toFixed(2)} | ${reached} | **${isMet ? 'met' : 'missed'}** |`;
+  return `| ${where} | ${contender} | ${base} | ≥ ${atLeast.toFixed(2)} | ${reached} | **${isMet ? 'met' : 'missed'}** |`;
 }
 
 function comparisonSection(result: ComparisonResult): readonly string[] {
@@ -56,7 +56,6 @@ function comparisonSection(result: ComparisonResult): readonly string[] {
 }
 
 export function formatMarkdown({ suite, machine, comparisons }: SuiteReport): string {
-  const verdicts = comparisons.flatMap((comparison) => comparison.verdicts);
   const libraries = Object.entries(machine.libraries).map(
     ([name, version]) => `${name} ${version}`,
   );
@@ -72,9 +71,11 @@ export function formatMarkdown({ suite, machine, comparisons }: SuiteReport): st
     ...comparisons.flatMap(comparisonSection),
     '### Targets',
     '',
-    '| | base | target | reached (quartiles) | |',
-    '|---|---|---:|---:|---|',
-    ...verdicts.map(verdictRow),
+    '| | | base | target | reached (quartiles) | |',
+    '|---|---|---|---:|---:|---|',
+    ...comparisons.flatMap(({ name, verdicts }) =>
+      verdicts.map((verdict) => verdictRow(name, verdict)),
+    ),
     '',
   ].join('\n');
 }
