@@ -1,4 +1,12 @@
 /** Public surface of `@latchkey/authority`: exports only. */
+
+export { type ManagementDeps, managementRoutes } from './api/management-api.js';
+export { openApiDocument } from './api/openapi.js';
+export type { Route } from './api/route.js';
+export { type Audit, boundedEvent, createAudit } from './audit/audit.js';
+export { type ChainCheck, type ChainFault, createChainCheck } from './audit/chain.js';
+export { CHAIN_BEGINNING, hashEvent } from './audit/event-hash.js';
+export { cutOldEvents } from './audit/retention.js';
 export {
   type Authority,
   type AuthorityConfig,
@@ -10,17 +18,28 @@ export type { Io } from './cli/io.js';
 export { buildProgram, runProgram } from './cli/program.js';
 export { type Config, type ListenAddress, type LogLevel, parseConfig } from './config.js';
 export { type DataDirPaths, dataDirPaths } from './data-dir.js';
+export { createRateLimiter, RateLimitedError } from './http/rate-limit.js';
+export { addressKey, DEFAULT_LIMITS, type Limits } from './http/request-limits.js';
+export { loadTls, type TlsFiles } from './http/tls.js';
 export { type InitOptions, initDataDir } from './init.js';
 export { createLogger } from './log.js';
-export { MANAGEMENT_SCOPE, managementResource } from './management.js';
+export {
+  FINER_SCOPES,
+  type FinerScope,
+  MANAGEMENT_SCOPE,
+  managementResource,
+} from './management.js';
 export { narrowTopicScope } from './oauth/narrow-scope.js';
 export { loadConfig, type OpenDataDir, openAuthority, openDataDir } from './open-authority.js';
 export { type OperatorKey, readOperatorKey } from './operator-key.js';
+export * from './registry/audit-log.js';
 export * from './registry/feed-store.js';
 export { matchesIdPattern, parseIdPattern } from './registry/id-pattern.js';
+export * from './registry/lifecycle.js';
 export * from './registry/registry.js';
 export * from './registry/revoked-tokens.js';
 export * from './registry/signing-key-store.js';
+export { createGroupCommit, type GroupCommit } from './registry/sqlite/group-commit.js';
 export {
   openSqliteRegistry,
   type SqliteRegistryOptions,

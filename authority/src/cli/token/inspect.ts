@@ -61,10 +61,18 @@ function describeScope(scope: unknown): string {
   }
 }
 
+function describeVerdict({ isValid, reason }: Verdict): string {
+  if (isValid) return 'valid';
+  return reason === 'not-checked' ? 'not checked' : `refused (${reason})`;
+}
+
+/** A token may be anybody's, so what it says must not reach the terminal as commands. */
+const printable = (text: string): string => text.replaceAll(/[^\P{C}\n]/gu, '?');
+
 function describe({ header, claims }: DecodedToken, verdict: Verdict, now: number): string {
   const others = Object.keys(claims).filter((name) => !HIDDEN_CLAIMS.has(name));
   const lines: readonly (readonly [string, string])[] = [
-    ['verdict', verdict.isValid ? 'valid' : `refused (${verdict.reason})`],
+    ['verdict', describeVerdict(verdict)],
     ['', verdict.detail],
     ['issuer', String(claims.iss ?? '-')],
     ['client', String(claims.client_id ?? claims.sub ?? '-')],
@@ -79,7 +87,7 @@ function describe({ header, claims }: DecodedToken, verdict: Verdict, now: numbe
   const width = Math.max(...lines.map(([heading]) => heading.length));
   return lines
     .map(([heading, text]) => {
-      const indented = text.replaceAll('\n', `\n${' '.repeat(width + 2)}`);
+      const indented = printable(text).replaceAll('\n', `\n${' '.repeat(width + 2)}`);
       return `${heading.padEnd(width)}  ${indented}`;
     })
     .join('\n');

@@ -13,7 +13,6 @@ import {
   type Clock,
   FormatError,
   InvalidGrantError,
-  type ResourceId,
   type RoleName,
 } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
@@ -23,7 +22,6 @@ import {
   ConflictError,
   type Enrollment,
   type EnrollmentTarget,
-  type Labels,
   type NewEnrollment,
   type Page,
   type PageRequest,
@@ -31,10 +29,10 @@ import {
 } from '../registry.js';
 import type { ClientChanges } from './client-changes.js';
 import type { ClientKeys } from './client-keys.js';
-import { type ClientReader, isWithin } from './client-reader.js';
+import type { ClientReader } from './client-reader.js';
 import type { Clients } from './clients.js';
 import { checkVersion } from './condition.js';
-import { toPage } from './pages.js';
+import { createEnrollmentReader, type EnrollmentRow, reachOf } from './enrollment-reader.js';
 import type { RoleLabels } from './role-labels.js';
 
 export interface Enrollments {
@@ -46,21 +44,6 @@ export interface Enrollments {
   redeem(redemption: Redemption): { readonly isNew: boolean };
 }
 
-interface EnrollmentRow {
-  readonly id: number;
-  readonly client_id: ClientId | null;
-  readonly id_pattern: string | null;
-  readonly uses: number;
-  readonly uses_left: number;
-  readonly created_at: number;
-  readonly expires_at: number;
-  readonly revoked_at: number | null;
-  readonly version: number;
-  readonly reach_key: string | null;
-  readonly reach_value: string | null;
-  readonly reach_except_roles_at: ResourceId | null;
-}
-
 interface InsertParameters
   extends Omit<EnrollmentRow, 'id' | 'uses_left' | 'revoked_at' | 'version'> {
   readonly code_hash: string;
@@ -69,15 +52,6 @@ interface InsertParameters
 function refuse(detail: string): never {
   throw new InvalidGrantError('the enrollment code is not valid for this client', { detail });
 }
-
-/** What the maker of a code could reach. */
-const reachOf = (row: EnrollmentRow): Reach => ({
-  label:
-    row.reach_key === null || row.reach_value === null
-      ? undefined
-      : { key: row.reach_key, value: row.reach_value },
-  exceptRolesAt: row.reach_except_roles_at ?? undefined,
-});
 
 const isFor = (target: EnrollmentTarget, id: ClientId): boolean =>
   'clientId' in target ? target.clientId === id : matchesIdPattern(target.idPattern, id);
@@ -92,6 +66,7 @@ export function createEnrollments(deps: {
   readonly roleLabels: RoleLabels;
 }): Enrollments {
   const { db, clock, clients, reader, changes, clientKeys, roleLabels } = deps;
+  const enrollments = createEnrollmentReader({ db });
   const insert = db.prepare<InsertParameters, { readonly id: number }>(
     `INSERT INTO enrollment (code_hash, client_id, id_pattern, uses, uses_left, created_at, expires_at,
                              reach_key, reach_value, reach_except_roles_at)
@@ -105,28 +80,8 @@ export function createEnrollments(deps: {
   const insertLabel = db.prepare<{ id: number; key: string; value: string }>(
     'INSERT INTO enrollment_label (enrollment, key, value) VALUES (@id, @key, @value)',
   );
-  const selectById = db.prepare<[number], EnrollmentRow>('SELECT * FROM enrollment WHERE id = ?');
   const selectByCode = db.prepare<[string], EnrollmentRow>(
     'SELECT * FROM enrollment WHERE code_hash = ?',
-  );
-  const selectPage = db.prepare<{ after: number; limit: number }, EnrollmentRow>(
-    'SELECT * FROM enrollment WHERE id > @after ORDER BY id LIMIT @limit',
-  );
-  const selectPageWithin = db.prepare<
-    { after: number; limit: number; key: string; value: string },
-    EnrollmentRow
-  >(
-    `SELECT enrollment.* FROM enrollment_label INDEXED BY enrollment_label_by_value
-       CROSS JOIN enrollment ON enrollment.id = enrollment_label.enrollment
-      WHERE enrollment_label.key = @key AND enrollment_label.value = @value
-        AND enrollment_label.enrollment > @after
-      ORDER BY enrollment_label.enrollment LIMIT @limit`,
-  );
-  const selectRoles = db.prepare<[number], { readonly role: RoleName }>(
-    'SELECT role FROM enrollment_role WHERE enrollment = ? ORDER BY role',
-  );
-  const selectLabels = db.prepare<[number], { readonly key: string; readonly value: string }>(
-    'SELECT key, value FROM enrollment_label WHERE enrollment = ? ORDER BY key',
   );
   // One statement checks and spends, so that two devices cannot both have the last use (I6).
   const spend = db.prepare<{ id: number; now: number }, { readonly id: number }>(
@@ -143,25 +98,6 @@ export function createEnrollments(deps: {
   const selectUse = db.prepare<{ id: number; client: ClientId; kid: string }, { used_at: number }>(
     'SELECT used_at FROM enrollment_use WHERE enrollment = @id AND client = @client AND kid = @kid',
   );
-
-  const labelsOf = (id: number): Labels =>
-    new Map(selectLabels.all(id).map(({ key, value }) => [key, value]));
-
-  const toEnrollment = (row: EnrollmentRow): Enrollment => ({
-    id: row.id,
-    target:
-      row.client_id !== null
-        ? { clientId: row.client_id }
-        : { idPattern: row.id_pattern as string },
-    roles: selectRoles.all(row.id).map(({ role }) => role),
-    labels: labelsOf(row.id),
-    uses: row.uses,
-    usesLeft: row.uses_left,
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-    revokedAt: row.revoked_at ?? undefined,
-    version: row.version,
-  });
 
   const create = db.transaction((enrollment: NewEnrollment, reach?: Reach): Enrollment => {
     const { codeHash, target, roles, labels, uses, expiresAt } = enrollment;
@@ -186,7 +122,7 @@ export function createEnrollments(deps: {
     }) as { id: number };
     for (const role of roles) insertRole.run({ id, role });
     for (const [key, value] of labels) insertLabel.run({ id, key, value });
-    return toEnrollment(selectById.get(id) as EnrollmentRow);
+    return enrollments.enrollment(id) as Enrollment;
   });
 
   /** The client that a code may bind the key to: new, or a device that waits for its key. */
@@ -209,7 +145,7 @@ export function createEnrollments(deps: {
     const { codeHash, clientId, key } = redemption;
     const row = selectByCode.get(codeHash);
     if (row === undefined) return refuse('the code is unknown');
-    const enrollment = toEnrollment(row);
+    const enrollment = enrollments.toEnrollment(row);
     const { id } = enrollment;
     const now = clock.now();
     if (!isFor(enrollment.target, clientId)) return refuse(`the code ${id} is for other clients`);
@@ -231,31 +167,18 @@ export function createEnrollments(deps: {
     return { isNew: true };
   });
 
-  const find = (id: number, reach?: Reach): Enrollment | undefined => {
-    const row = selectById.get(id);
-    const enrollment = row && toEnrollment(row);
-    return enrollment !== undefined && isWithin(reach, enrollment.labels) ? enrollment : undefined;
-  };
-
   const revoke = db.transaction((id: number, condition?: Condition): Enrollment => {
-    const before = find(id, condition?.reach);
+    const before = enrollments.enrollment(id, condition?.reach);
     if (before === undefined) throw new MissingError('enrollment');
     checkVersion(before.version, condition);
     setRevoked.run({ id, now: clock.now() });
-    return find(id) as Enrollment;
+    return enrollments.enrollment(id) as Enrollment;
   });
 
   return {
     create: (enrollment, reach) => create.immediate(enrollment, reach),
-    enrollment: find,
-    list: ({ after, limit }, reach) => {
-      const page = { after: Number(after ?? 0), limit: limit + 1 };
-      const rows =
-        reach?.label === undefined
-          ? selectPage.all(page)
-          : selectPageWithin.all({ ...page, ...reach.label });
-      return toPage(rows, limit, toEnrollment, (row) => String(row.id));
-    },
+    enrollment: enrollments.enrollment,
+    list: enrollments.list,
     revoke: (id, condition) => revoke.immediate(id, condition),
     redeem: (redemption) => {
       try {
