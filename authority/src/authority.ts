@@ -14,7 +14,7 @@ import type { Clock, Issuer, Logger } from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
 import { type Authenticate, createAuthenticate } from './api/authenticate.js';
 import { managementApi } from './api/management-api.js';
-import { AUTHORITY_ACTOR, createAudit } from './audit/audit.js';
+import { createAudit, ownEvent } from './audit/audit.js';
 import { runAuditRetention } from './audit/retention.js';
 import { formatListenAddress, type ListenAddress } from './config.js';
 import { feedEndpoint } from './feed/feed-endpoint.js';
@@ -42,8 +42,8 @@ import { jwksEndpoint, metadataEndpoint } from './oauth/metadata.js';
 import { createOwnTokens } from './oauth/own-tokens.js';
 import { revocationEndpoint } from './oauth/revoke.js';
 import { tokenEndpoint } from './oauth/token.js';
-import type { AuditEvent } from './registry/audit-log.js';
 import type { Registry } from './registry/registry.js';
+import { runRotationSchedule } from './signing/rotation-schedule.js';
 import type { SigningKeys } from './signing-keys.js';
 import { countRequests, watchEndpoints } from './watch.js';
 
@@ -56,6 +56,8 @@ export interface AuthorityConfig {
   readonly trustedProxies?: readonly string[];
   /** Age at which audit events may go; default 0: none goes. */
   readonly auditRetentionDays?: number;
+  /** Age at which signing keys are rotated; default 0: only by command. */
+  readonly signingKeyRotationDays?: number;
 }
 
 export interface AuthorityDeps {
@@ -86,16 +88,6 @@ export class ListenError extends Error {
 }
 
 const CLOSE_WITHIN_MS = 5000;
-
-/** What the authority does by itself. */
-const ownEvent = (action: string, target?: string): AuditEvent => ({
-  type: 'authority',
-  actor: AUTHORITY_ACTOR,
-  action,
-  target,
-  outcome: 'ok',
-  address: undefined,
-});
 
 /** Counts those who authenticate against their own limit. Tokens are counted where they are issued. */
 function countedAuthentication(
@@ -155,7 +147,10 @@ export async function createAuthority(
       await scope.register(revocationEndpoint({ audit, ...tokenUse }));
       await scope.register(enrollEndpoint({ issuer, registry, clock, audit, logger }));
       await scope.register(
-        feedEndpoint({ issuer, registry, signingKeys, authenticateOperator, clock, logger }),
+        feedEndpoint({
+          ...{ issuer, registry, signingKeys, authenticateOperator, clock, logger },
+          recheckOperator: identify,
+        }),
       );
       await scope.register(
         managementApi({
@@ -194,7 +189,14 @@ export async function createAuthority(
     await audit.record(ownEvent('start', url));
     hasStarted = true;
     const days = config.auditRetentionDays ?? 0;
-    jobs.push(runAuditRetention({ log: registry, days, clock, logger }, closing.signal));
+    const { signingKeyRotationDays = 0 } = config;
+    jobs.push(
+      runAuditRetention({ log: registry, days, clock, logger }, closing.signal),
+      runRotationSchedule(
+        { log: registry, signingKeys, days: signingKeyRotationDays, clock, logger },
+        closing.signal,
+      ),
+    );
     return url;
   };
 

@@ -22,6 +22,7 @@ import {
   TOKEN_DEFAULT_LIFETIME_SECONDS,
   UsageError,
 } from '@latchkey/shared';
+import { ownEvent } from './audit/audit.js';
 import { formatConfig } from './config.js';
 import { dataDirPaths } from './data-dir.js';
 import { FINER_SCOPES, MANAGEMENT_SCOPE, managementResource } from './management.js';
@@ -89,6 +90,7 @@ export async function initDataDir({ dataDir, issuer, clock }: InitOptions): Prom
       const holder = createKeyFiles({ paths, keyEncryptionKey: undefined });
       await createSigningKeys({ registry, holder, clock, logger: silentLogger }).complete();
       await createOperator(registry, issuer, paths.operatorKey);
+      await registry.recordEvent(ownEvent('init', issuer));
     } finally {
       await registry.close();
     }

@@ -6,6 +6,7 @@
  */
 import {
   type Authority,
+  type AuthorityConfig,
   createAuthority,
   dataDirPaths,
   initDataDir,
@@ -89,7 +90,7 @@ export function execSql({ dataDir }: Pick<TestAuthority, 'dataDir'>, sql: string
   }
 }
 
-interface Options {
+interface Options extends Omit<Partial<AuthorityConfig>, 'issuer'> {
   readonly issuer?: string;
   readonly dataDir?: string;
   readonly clock?: DrivenClock;
@@ -97,18 +98,22 @@ interface Options {
 
 /** Opens an authority, on a new data directory unless one is given; it closes when the test ends. */
 export async function openTestAuthority(options: Options = {}): Promise<TestAuthority> {
-  const { clock = createDrivenClock() } = options;
+  const { clock = createDrivenClock(), issuer: wanted = 'https://id.example', ...rest } = options;
+  const { dataDir: given, ...settings } = rest;
+  let dataDir = given;
   const log = createCapturedLog();
-  let { dataDir } = options;
   if (dataDir === undefined) {
     dataDir = temporaryDir();
-    const issuer = parseIssuer(options.issuer ?? 'https://id.example');
+    const issuer = parseIssuer(wanted);
     await initDataDir({ dataDir, issuer, clock });
   }
   const config = loadConfig(dataDir);
   const { issuer } = config;
   const parts = await openDataDir({ dataDir, config, clock });
-  const authority = await createAuthority({ issuer }, { ...parts, clock, logger: log });
+  const authority = await createAuthority(
+    { ...settings, issuer },
+    { ...parts, clock, logger: log },
+  );
   let isOpen = true;
   const close = async () => {
     if (isOpen) await authority.close();

@@ -40,6 +40,16 @@ export function boundedEvent(event: AuditEvent): AuditEvent {
   };
 }
 
+/** What the authority does by itself. */
+export const ownEvent = (action: string, target?: string): AuditEvent => ({
+  type: 'authority',
+  actor: AUTHORITY_ACTOR,
+  action,
+  target,
+  outcome: 'ok',
+  address: undefined,
+});
+
 export function createAudit({ log }: { readonly log: Pick<AuditLog, 'recordEvent'> }): Audit {
   return { record: (event) => log.recordEvent(boundedEvent(event)) };
 }

@@ -89,7 +89,6 @@ export function auditChanges(
         const event = { actor: undefined, clientId, ...attempt, ...made(attempt, result) };
         return boundedEvent({ ...event, address, outcome: 'ok' });
       },
-      onRecorded: () => undefined,
     };
     log.withEvent(draft, done);
   });

@@ -72,8 +72,6 @@ export interface AuditState {
 export interface AuditDraft {
   /** The event of a change that succeeded, given what the change returned. */
   describe(result: unknown): AuditEvent;
-  /** Told after the change and its event were committed. */
-  onRecorded(): void;
 }
 
 /** All of it must be true of an event. */

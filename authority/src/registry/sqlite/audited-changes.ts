@@ -38,9 +38,7 @@ export function createAuditedChanges(deps: {
     change: <Result>(work: () => Result): Result => {
       const draft = drafts.getStore();
       if (draft === undefined) return work();
-      const result = together.immediate(work, draft) as Result;
-      draft.onRecorded();
-      return result;
+      return together.immediate(work, draft) as Result;
     },
   };
 }
