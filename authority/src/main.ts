@@ -29,6 +29,8 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stderr: process.stderr,
   clock: systemClock,
   http: createHttpClient({ maxBodyBytes: MAX_ANSWER_BYTES }),
+  // biome-ignore lint/style/noProcessEnv: systemd.exec(5) tells the place of credentials only so.
+  credentialsDirectory: process.env.CREDENTIALS_DIRECTORY,
   onReload: (reload) => process.on('SIGHUP', reload),
   signal: controller.signal,
 });

@@ -73,17 +73,31 @@ export async function openDataDir(options: {
   }
 }
 
+/** Who reads a backup of this directory can sign tokens. */
+function warnOfPlainKeys(keyFiles: KeyFiles, logger: Logger): void {
+  const plain = keyFiles.list().filter(({ isEncrypted }) => !isEncrypted);
+  if (plain.length === 0) return;
+  logger.warn(
+    { event: 'signing-key.not-encrypted', kids: plain.map(({ kid }) => kid) },
+    'private signing keys are not encrypted: set key_encryption_key_file, then run: latchkey signing-key encrypt',
+  );
+}
+
 /** Opens a data directory and wires the authority; it does not listen yet. */
 export async function openAuthority(options: {
   readonly dataDir: string;
   readonly config: Config;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly credentialsDirectory?: string | undefined;
 }): Promise<Authority> {
   const { config, clock, logger } = options;
-  const { issuer, limits, trustedProxies, auditRetentionDays } = config;
+  const { issuer, limits, trustedProxies, auditRetentionDays, signingKeyRotationDays } = config;
   const tls = config.tls && loadTls(config.tls).credentials;
   const parts = await openDataDir(options);
-  const settings = { issuer, limits, trustedProxies, auditRetentionDays, tls };
+  warnOfPlainKeys(parts.keyFiles, logger);
+  const settings = {
+    ...{ issuer, limits, trustedProxies, auditRetentionDays, signingKeyRotationDays, tls },
+  };
   return createAuthority(settings, { ...parts, clock, logger });
 }

@@ -12,6 +12,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Audit } from '../audit/audit.js';
 import { auditChanges } from '../audit/request-audit.js';
 import { acceptJson } from '../http/json-body.js';
+import type { SigningKeys } from '../signing-keys.js';
 import { auditRoutes } from './audit.js';
 import { createDescribeAttempt } from './audit-attempt.js';
 import type { Authenticate, AuthenticateDeps } from './authenticate.js';
@@ -28,10 +29,12 @@ import { permissionRoutes } from './permissions.js';
 import { resourceRoutes } from './resources.js';
 import { roleRoutes } from './roles.js';
 import { type Route, registerRoutes } from './route.js';
+import { signingKeyRoutes } from './signing-keys.js';
 
 export type ManagementDeps = AuthenticateDeps & {
   readonly audit: Audit;
   readonly authenticateOperator: Authenticate;
+  readonly signingKeys: SigningKeys;
   readonly logger: Logger;
 };
 
@@ -48,6 +51,7 @@ export function managementRoutes(deps: ManagementDeps): readonly Route[] {
     ...clientSecretRoutes(deps),
     ...enrollmentRoutes(deps),
     ...explainRoutes(deps),
+    ...signingKeyRoutes(deps),
     ...auditRoutes(deps),
   ];
 }

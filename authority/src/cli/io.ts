@@ -22,6 +22,8 @@ export interface Io {
   readonly http: HttpClient;
   /** Calls when the program has to read its files again. */
   readonly onReload?: (reload: () => void) => void;
+  /** `$CREDENTIALS_DIRECTORY`, where systemd puts what the unit file loads. */
+  readonly credentialsDirectory?: string | undefined;
   /** Aborts when the program has to end. */
   readonly signal: AbortSignal;
 }

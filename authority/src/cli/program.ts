@@ -23,6 +23,7 @@ import { addResourceCommand } from './resource/command.js';
 import { addRoleCommand } from './role/command.js';
 import { addSecretCommand } from './secret/command.js';
 import { type ServeOptions, serve } from './serve.js';
+import { addSigningKeyCommand } from './signing-key/command.js';
 import { addTokenCommand } from './token/command.js';
 import { type ValidateOptions, validate } from './validate.js';
 
@@ -82,6 +83,7 @@ export function buildProgram(program: Program): Command {
   addKeyCommand(root, program);
   addSecretCommand(root, program);
   addEnrollmentCommand(root, program);
+  addSigningKeyCommand(root, program);
   addTokenCommand(root, program);
   addExplainCommand(root, program);
   addAuditCommand(root, program);

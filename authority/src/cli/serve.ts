@@ -71,7 +71,8 @@ export async function serve(options: ServeOptions, io: Io): Promise<ExitCode> {
   const config = loadConfig(dataDir);
   const listen = chooseAddress(options, config);
   const logger = createLogger(config.logLevel, io.stdout);
-  const authority = await openAuthority({ dataDir, config, clock: io.clock, logger });
+  const { clock, credentialsDirectory } = io;
+  const authority = await openAuthority({ dataDir, config, clock, logger, credentialsDirectory });
   io.onReload?.(() => reloadTls(authority, config, logger));
   try {
     await listenAndWait(authority, listen, logger, io.signal);

@@ -35,8 +35,17 @@ async function isGood(io: Io, check: () => unknown): Promise<boolean> {
 }
 
 async function checkParts(dataDir: string, config: Config, io: Io): Promise<void> {
-  const { registry } = await openDataDir({ dataDir, config, clock: io.clock, isReadOnly: true });
+  const { clock, credentialsDirectory } = io;
+  const options = { dataDir, config, clock, credentialsDirectory };
+  const { registry, signingKeys, keyFiles } = await openDataDir({ ...options, isReadOnly: true });
+  const keys = await signingKeys.list();
   await registry.close();
+  const inUse = new Set(keys.filter(({ status }) => status !== 'retired').map(({ kid }) => kid));
+  // A crash between a key and its row leaves such files.
+  const unused = keyFiles.list().filter(({ kid }) => !inUse.has(kid));
+  for (const path of [...unused.map((file) => file.path), ...keyFiles.strays()]) {
+    printNote(io, `note: ${path} is of no key in use and can be deleted`);
+  }
 }
 
 function checkNetwork(dataDir: string, { listen, tls }: Config): void {

@@ -12,7 +12,10 @@
 import { type Clock, UnavailableError } from '@latchkey/shared';
 import type { FeedMark, FeedStore } from '../registry/feed-store.js';
 
+/** How often changes of other processes are looked for. */
 const LOOK_EVERY_MS = 50;
+/** Least time from one call to the next: changes that come together are told together. */
+const REST_MS = 25;
 
 export interface ChangeWatch {
   /** Resolves when the registry is not where `seen` says any more, after the time, or on abort. */
@@ -62,7 +65,22 @@ export function createChangeWatch(deps: {
     isLooking = false;
   };
 
-  const stopListening = registry.onFeedChange(() => void look());
+  let mayLookAtMs = 0;
+  let isDue = false;
+
+  /** At once, unless it was just done. */
+  const lookSoon = async (): Promise<void> => {
+    if (isDue || waiters.size === 0) return;
+    isDue = true;
+    const restMs = mayLookAtMs - clock.nowMs();
+    // A clock that was set back must not make anybody wait.
+    if (restMs > 0 && restMs <= REST_MS) await clock.sleep(restMs).catch(() => undefined);
+    isDue = false;
+    mayLookAtMs = clock.nowMs() + REST_MS;
+    await look();
+  };
+
+  const stopListening = registry.onFeedChange(() => void lookSoon());
 
   return {
     wait: async (seen, ms, signal) => {

@@ -82,13 +82,18 @@ export function feedEndpoint(deps: {
   readonly registry: Registry;
   readonly signingKeys: SigningKeys;
   readonly authenticateOperator: Authenticate;
+  /** The same for a request that was counted before. */
+  readonly recheckOperator: Authenticate;
   readonly clock: Clock;
   readonly logger: Logger;
 }): (app: FastifyInstance) => Promise<void> {
-  const { issuer, registry, signingKeys, authenticateOperator, clock, logger } = deps;
+  const { issuer, registry, signingKeys, clock, logger } = deps;
 
-  const requireReader = async (request: FastifyRequest): Promise<void> => {
-    const operator = await authenticateOperator(request.headers.authorization);
+  const requireReader = async (
+    request: FastifyRequest,
+    authenticate: Authenticate,
+  ): Promise<void> => {
+    const operator = await authenticate(request.headers.authorization);
     request.clientId = operator.clientId;
     authorize(operator, { scope: FEED_SCOPE, concerns: 'fleet' });
   };
@@ -138,10 +143,13 @@ export function feedEndpoint(deps: {
       reply.raw.once('close', () => gone.abort());
       await watch.wait(seen, wait * 1000, gone.signal);
       // The reader may have been revoked while it waited.
-      await requireReader(request);
+      await requireReader(request, deps.recheckOperator);
     };
 
-    app.get('/feed', { onRequest: requireReader }, async (request, reply) => {
+    const onRequest = (request: FastifyRequest) =>
+      requireReader(request, deps.authenticateOperator);
+
+    app.get('/feed', { onRequest }, async (request, reply) => {
       const query = await readQuery(request);
       const mark = await registry.feedMark();
       const plan = planFor(query, mark);

@@ -9,7 +9,7 @@
  * @module
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   ConfigError,
   createIssuerSigner,
@@ -28,33 +28,27 @@ import type { KeyHolder } from './key-holder.js';
 
 export interface KeyFile {
   readonly kid: Kid;
+  readonly path: string;
   readonly isEncrypted: boolean;
 }
 
 export interface KeyFiles extends KeyHolder {
+  /** Whether there is a key encryption key. */
+  readonly canEncrypt: boolean;
   /** Every file that is named as a key. */
   list(): readonly KeyFile[];
+  /** Paths of all other files, such as one that a crash left half written. */
+  strays(): readonly string[];
   /** Encrypts the key's file, if it is not yet. The plain one goes once the other is durable. */
   encrypt(kid: Kid, alg: TokenAlgorithm): void;
 }
 
 export type KeyFilePaths = Pick<DataDirPaths, 'signingKeys' | 'signingKey' | 'encryptedSigningKey'>;
 
+const KEY_FILE = /^([A-Za-z0-9_-]{43})\.(pem|json)$/;
+
 function exportPem({ keyObject }: IssuerPrivateKey): string {
   return keyObject.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
-
-/** Whose file it is, by its name. */
-function toKeyFile(name: string): KeyFile | undefined {
-  const [stem = '', extension] = name.split('.');
-  try {
-    const kid = parseKid(stem);
-    if (extension === 'pem' && name === `${kid}.pem`) return { kid, isEncrypted: false };
-    if (extension === 'json' && name === `${kid}.json`) return { kid, isEncrypted: true };
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-  }
-  return undefined;
 }
 
 export function createKeyFiles(deps: {
@@ -121,10 +115,18 @@ export function createKeyFiles(deps: {
       remove(paths.signingKey(kid));
       remove(paths.encryptedSigningKey(kid));
     },
+    canEncrypt: keyEncryptionKey !== undefined,
     list: () =>
+      readdirSync(paths.signingKeys).flatMap((name): KeyFile[] => {
+        const [, stem, extension] = KEY_FILE.exec(name) ?? [];
+        if (stem === undefined) return [];
+        const path = join(paths.signingKeys, name);
+        return [{ kid: parseKid(stem), path, isEncrypted: extension === 'json' }];
+      }),
+    strays: () =>
       readdirSync(paths.signingKeys)
-        .map(toKeyFile)
-        .filter((file) => file !== undefined),
+        .filter((name) => !KEY_FILE.test(name))
+        .map((name) => join(paths.signingKeys, name)),
     encrypt: (kid, alg) => {
       const key = read(kid, alg);
       if (!existsSync(paths.encryptedSigningKey(kid))) write(key);

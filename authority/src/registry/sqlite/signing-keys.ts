@@ -2,7 +2,7 @@
  * Public halves and states of the authority's signing keys in SQLite.
  *
  * Units   NumericDate.
- * Errors  none of its own.
+ * Errors  `SigningKeysChangedError`.
  * Source  DESIGN 5; RFC 7638 (`kid`).
  *
  * @module
@@ -12,9 +12,18 @@ import type { IssuerJwk, Kid, TokenAlgorithm } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { SigningKey, SigningKeyChange, SigningKeyStatus } from '../signing-key-store.js';
 
+/** The keys are not as the change expects them to be. */
+export class SigningKeysChangedError extends Error {
+  constructor() {
+    super('the signing keys were changed meanwhile');
+    this.name = 'SigningKeysChangedError';
+  }
+}
+
 export interface SigningKeyTable {
   list(): readonly SigningKey[];
-  change(change: SigningKeyChange): boolean;
+  /** Throws `SigningKeysChangedError`, so that whatever is in the same transaction does not happen either. */
+  change(change: SigningKeyChange): void;
 }
 
 interface Row {
@@ -59,12 +68,11 @@ export function createSigningKeyTable({ db }: { readonly db: Database }): Signin
   );
   const list = () => select.all().map(toKey);
 
-  const change = db.transaction(({ seen, put, remove: gone = [] }: SigningKeyChange): boolean => {
-    if (!isDeepStrictEqual(list(), seen)) return false;
+  const change = db.transaction(({ seen, put, remove: gone = [] }: SigningKeyChange): void => {
+    if (!isDeepStrictEqual(list(), seen)) throw new SigningKeysChangedError();
     // First out, then in: at no moment may an algorithm have two active keys.
     for (const kid of [...gone, ...put.map((key) => key.kid)]) remove.run(kid);
     for (const key of put) insert.run(toRow(key));
-    return true;
   });
 
   return { list, change: (wanted) => change.immediate(wanted) };

@@ -24,7 +24,7 @@ import { createResources } from './resources.js';
 import { createRevokedTokens } from './revoked-tokens.js';
 import { createRoleLabels } from './role-labels.js';
 import { createRoles } from './roles.js';
-import { createSigningKeyTable } from './signing-keys.js';
+import { createSigningKeyTable, SigningKeysChangedError } from './signing-keys.js';
 
 const TRANSIENT = /^SQLITE_(BUSY|FULL|IOERR|LOCKED|NOMEM|READONLY)/;
 
@@ -112,7 +112,14 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
     feedChanges: (request) => run(() => feed.changes(request)),
     renewFeed: () => run(() => feed.renew()),
     onFeedChange: (listener) => feed.onChange(listener),
-    changeSigningKeys: (change) => write(() => signingKeys.change(change)),
+    changeSigningKeys: (change) =>
+      write(() => signingKeys.change(change)).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof SigningKeysChangedError) return false;
+          throw error;
+        },
+      ),
     recordEvent: (event) => run(() => group.run(() => auditLog.append(event))),
     withEvent: (draft, work) => audited.with(draft, work),
     listEvents: (filter, page) => run(() => auditLog.list(filter, page)),
