@@ -26,7 +26,7 @@ function fieldProblem(status: number, errors: readonly FieldError[]): Problem {
 }
 
 /** What the caller is told; `undefined` for what nobody expected. */
-function problemOf(error: unknown): Problem | undefined {
+export function problemOf(error: unknown): Problem | undefined {
   if (error instanceof ConfigError) {
     return fieldProblem(
       400,

@@ -21,7 +21,7 @@ import { clientSecretRoutes } from './client-secrets.js';
 import { clientStatusRoutes } from './client-status.js';
 import { clientRoutes } from './clients.js';
 import { enrollmentRoutes } from './enrollments.js';
-import { createApiErrorHandler } from './error-reply.js';
+import { createApiErrorHandler, problemOf } from './error-reply.js';
 import { explainRoutes } from './explain.js';
 import { createManagementRights } from './management-rights.js';
 import { openApiDocument } from './openapi.js';
@@ -64,7 +64,13 @@ export function managementApi(deps: ManagementDeps): (app: FastifyInstance) => P
     app.setErrorHandler(createApiErrorHandler(deps.logger));
     app.decorateRequest('operator', undefined);
     const describe = createDescribeAttempt(app.prefix);
-    auditChanges(app, { audit: deps.audit, log: deps.registry, logger: deps.logger, describe });
+    auditChanges(app, {
+      audit: deps.audit,
+      log: deps.registry,
+      logger: deps.logger,
+      describe,
+      sortError: problemOf,
+    });
     app.addHook('onRequest', async (_request, reply) => {
       reply.header('cache-control', 'no-store');
     });

@@ -7,9 +7,10 @@
  *
  * @module
  */
-import { type Logger, OAuthError } from '@latchkey/shared';
+import type { Logger } from '@latchkey/shared';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { addressOf } from '../http/address.js';
+import { toOAuthError } from '../http/failure.js';
 import { RateLimitedError } from '../http/rate-limit.js';
 import type { AuditEvent, AuditLog } from '../registry/audit-log.js';
 import { type Audit, boundedEvent } from './audit.js';
@@ -23,33 +24,34 @@ export interface RequestAuditDeps {
   readonly logger: Logger;
   /** `undefined` for a request that is not audited, such as a list. */
   readonly describe: (request: FastifyRequest) => Attempt | undefined;
+  /** Errors that are expected beside those of OAuth. */
+  readonly sortError?: (error: unknown) => { readonly detail: string } | undefined;
 }
 
 /** Reason of a refusal. Nothing of an unexpected error, which may say anything. */
-function reasonOf(error: unknown): Pick<AuditEvent, 'outcome' | 'detail'> {
-  if (error instanceof OAuthError) {
-    const outcome = error.status < 500 ? 'refused' : 'failed';
-    return { outcome, detail: `${error.error}: ${error.detail ?? error.message}` };
+function reasonOf(
+  error: unknown,
+  sort: RequestAuditDeps['sortError'],
+): Pick<AuditEvent, 'outcome' | 'detail'> {
+  const known = toOAuthError(error);
+  if (known !== undefined) {
+    const outcome = known.status < 500 ? 'refused' : 'failed';
+    return { outcome, detail: `${known.error}: ${known.detail ?? known.message}` };
   }
-  const { statusCode, name, message } = error as Error & { readonly statusCode?: number };
-  const isExpected = name !== 'Error' && !isBug(error);
-  if (isExpected || (statusCode ?? 500) < 500) return { outcome: 'refused', detail: message };
-  return { outcome: 'failed', detail: 'server_error' };
-}
-
-function isBug(error: unknown): boolean {
-  return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
+  const sorted = sort?.(error);
+  if (sorted === undefined) return { outcome: 'failed', detail: 'server_error' };
+  return { outcome: 'refused', detail: sorted.detail };
 }
 
 /** Records every request of `app` that is refused, before its answer is sent. */
 export function auditRefusals(app: FastifyInstance, deps: RequestAuditDeps): void {
-  const { audit, logger, describe } = deps;
+  const { audit, logger, describe, sortError } = deps;
   app.addHook('onError', async (request, _reply, error) => {
     const attempt = describe(request);
     // A flood that is held back must not fill the log either.
     if (attempt === undefined || error instanceof RateLimitedError) return;
     const { clientId } = request;
-    const event = { actor: undefined, clientId, ...attempt, ...reasonOf(error) };
+    const event = { actor: undefined, clientId, ...attempt, ...reasonOf(error, sortError) };
     try {
       await audit.record({ ...event, address: addressOf(request) });
     } catch (err) {
