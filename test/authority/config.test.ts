@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import {
+  DEFAULT_LIMITS,
   dataDirPaths,
   initDataDir,
   loadConfig,
@@ -52,6 +53,10 @@ describe('parseConfig', () => {
       logLevel: 'info',
       signingKeyRotationDays: 90,
       keyEncryptionKeyFile: undefined,
+      auditRetentionDays: 400,
+      trustedProxies: [],
+      limits: DEFAULT_LIMITS,
+      tls: undefined,
     });
   });
 
@@ -62,6 +67,10 @@ describe('parseConfig', () => {
       logLevel: 'info',
       signingKeyRotationDays: 90,
       keyEncryptionKeyFile: undefined,
+      auditRetentionDays: 400,
+      trustedProxies: [],
+      limits: DEFAULT_LIMITS,
+      tls: undefined,
     });
   });
 
@@ -78,13 +87,42 @@ describe('parseConfig', () => {
     }
   });
 
+  test('finds certificate and key beside the file', () => {
+    const text =
+      'issuer = "https://id.example"\n[tls]\ncertificate_file = "c.pem"\nkey_file = "/k.pem"';
+    expect(parseConfig(text, '/srv/latchkey/authority.toml').tls).toEqual({
+      certificateFile: '/srv/latchkey/c.pem',
+      keyFile: '/k.pem',
+    });
+  });
+
+  test.each([
+    { name: 'a limit of 1', text: '[limits]\nclient_burst = 1', isGood: true },
+    { name: 'a limit of 0', text: '[limits]\nclient_burst = 0', isGood: false },
+    { name: 'a limit of 1,000,000', text: '[limits]\naddress_per_second = 1000000', isGood: true },
+    { name: 'a limit above', text: '[limits]\naddress_per_second = 1000001', isGood: false },
+    { name: 'a limit that nobody knows', text: '[limits]\naddress = 1', isGood: false },
+    { name: 'retention for ever', text: 'audit_retention_days = 0', isGood: true },
+    { name: 'retention of less than nothing', text: 'audit_retention_days = -1', isGood: false },
+    { name: 'a proxy', text: 'trusted_proxies = ["10.0.0.1", "::1"]', isGood: true },
+    { name: 'a network', text: 'trusted_proxies = ["10.0.0.0/32", "fd00::/128"]', isGood: true },
+    { name: 'too many bits', text: 'trusted_proxies = ["10.0.0.0/33"]', isGood: false },
+    { name: 'a name', text: 'trusted_proxies = ["proxy.example"]', isGood: false },
+    { name: 'everybody', text: 'trusted_proxies = true', isGood: false },
+    { name: 'a certificate without key', text: '[tls]\ncertificate_file = "c"', isGood: false },
+  ])('$name', ({ text, isGood }) => {
+    const parse = () => parseConfig(`issuer = "https://id.example"\n${text}`, 'x');
+    if (isGood) expect(parse).not.toThrow();
+    else expect(parse).toThrow(ConfigError);
+  });
+
   test('takes an IPv6 address in brackets', () => {
     const text = 'issuer = "https://id.example"\nlisten = "[::1]:0"';
     expect(parseConfig(text, 'x').listen).toEqual({ host: '::1', port: 0 });
   });
 
   test('lists every problem with its path, unknown keys too', () => {
-    const text = `issuer = "http://id.example"\nlisten = "0.0.0.0:9400"\nlog_level = "loud"\nport = 1\nhost = "x"\n[tls]\ncert = "x"`;
+    const text = `issuer = "http://id.example"\nlisten = "0.0.0.0"\nlog_level = "loud"\nport = 1\nhost = "x"\n[tls]\ncert = "x"`;
     try {
       parseConfig(text, 'authority.toml');
       expect.unreachable();
@@ -97,7 +135,9 @@ describe('parseConfig', () => {
         'listen',
         'log_level',
         'port',
-        'tls',
+        'tls.cert',
+        'tls.certificate_file',
+        'tls.key_file',
       ]);
       expect(message).toMatch(/^authority\.toml is not valid:\n/);
       expect(problems.every((problem) => problem.message !== '')).toBe(true);
