@@ -226,30 +226,34 @@ describe('a revocation of a token', () => {
 describe('the management API', () => {
   const base = { type: 'management', actor: 'operator', address: ADDRESS };
 
-  test.each([
+  test.each<{
+    name: string;
+    request: readonly ['POST', string, object];
+    event: Partial<AuditRecord>;
+  }>([
     {
       name: 'creates',
-      request: ['POST', '/roles', { name: 'r', permissions: ['telemetry'] }] as const,
+      request: ['POST', '/roles', { name: 'r', permissions: ['telemetry'] }],
       event: { action: 'create', target: '/roles/r', outcome: 'ok' },
     },
     {
       name: 'registers a device',
-      request: ['POST', '/devices', { client_id: 't-9' }] as const,
+      request: ['POST', '/devices', { client_id: 't-9' }],
       event: { action: 'create', target: '/devices/t-9', outcome: 'ok', clientId: 't-9' },
     },
     {
       name: 'makes an enrollment code',
-      request: ['POST', '/enrollments', { id_pattern: 'x-*' }] as const,
+      request: ['POST', '/enrollments', { id_pattern: 'x-*' }],
       event: { action: 'create', target: '/enrollments/1', outcome: 'ok' },
     },
     {
       name: 'does what the path says',
-      request: ['POST', '/clients/t-42/suspend', {}] as const,
+      request: ['POST', '/clients/t-42/suspend', {}],
       event: { action: 'suspend', target: '/clients/t-42', outcome: 'ok', clientId: 't-42' },
     },
     {
       name: 'refuses what is taken',
-      request: ['POST', '/roles', { name: 'thermostat', permissions: ['telemetry'] }] as const,
+      request: ['POST', '/roles', { name: 'thermostat', permissions: ['telemetry'] }],
       event: {
         action: 'create',
         target: '/roles',
@@ -259,7 +263,7 @@ describe('the management API', () => {
     },
     {
       name: 'refuses a field that is not known',
-      request: ['POST', '/roles', { name: 'r', x: 1 }] as const,
+      request: ['POST', '/roles', { name: 'r', x: 1 }],
       event: {
         action: 'create',
         target: '/roles',
@@ -269,7 +273,7 @@ describe('the management API', () => {
     },
     {
       name: 'refuses what is not there',
-      request: ['POST', '/clients/nope/suspend', {}] as const,
+      request: ['POST', '/clients/nope/suspend', {}],
       event: {
         action: 'suspend',
         target: '/clients/nope',
