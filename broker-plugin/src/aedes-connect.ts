@@ -16,11 +16,13 @@ import {
   UnavailableError,
 } from '@latchkey/shared';
 import type { Aedes, Client, Compose, ConnectPacket, Hook } from './aedes-types.js';
-import type { Admission, Authenticate, ConnectRequest, SessionContext } from './authenticate.js';
+import type { Admission, Authenticate, ConnectRequest } from './authenticate.js';
 import { forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import { returnCodeOf } from './mqtt-codes.js';
 import type { Limits } from './options.js';
+import { withinTime } from './time-limit.js';
+import type { SessionContext } from './verify-token.js';
 
 export interface ConnectHooks {
   readonly preConnect: Compose<'preConnect'>;
@@ -142,18 +144,6 @@ export function createConnectHooks(deps: {
     keepaliveSeconds: keepalive ?? 0,
   });
 
-  const withinTime = async <Value>(work: Promise<Value>): Promise<Value> => {
-    const timer = new AbortController();
-    const late = clock.sleep(limits.authenticateTimeoutMs, timer.signal).then((): never => {
-      throw new UnavailableError('authentication takes too long', { detail: 'timeout' });
-    });
-    try {
-      return await Promise.race([work, late]);
-    } finally {
-      timer.abort();
-    }
-  };
-
   const authenticateHook: Compose<'authenticate'> =
     (host) => (client, username, password, callback) => {
       const pending = pendings.get(client);
@@ -196,7 +186,7 @@ export function createConnectHooks(deps: {
         if (packet.clean === false) await narrow(client, admission.context);
         return admission;
       };
-      withinTime(work())
+      withinTime(clock, limits.authenticateTimeoutMs, work())
         .then((admission) => {
           if (client.closed) return; // Aedes forgets the answer too
           if (clock.now() >= admission.context.expiresAt) {

@@ -11,6 +11,7 @@ import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Clock, type Logger, UnavailableError } from '@latchkey/shared';
 import { addressOf, createConnectHooks } from './aedes-connect.js';
+import { createRenewals } from './aedes-renew.js';
 import { createTrafficHooks } from './aedes-traffic.js';
 import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
 import type { Authenticate } from './authenticate.js';
@@ -18,12 +19,14 @@ import { createDecisionLog, forLog } from './decision-log.js';
 import { asError, composeHook } from './host-hooks.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
+import type { Renew } from './renew.js';
 import type { Session, Sessions } from './sessions.js';
 import { createStoredSessions } from './stored-sessions.js';
 import type { StreamGuards } from './stream-guard.js';
 
 export interface InstallDeps {
   readonly authenticate: Authenticate;
+  readonly renew: Renew;
   readonly sessions: Sessions;
   readonly guards: StreamGuards;
   readonly clock: Clock;
@@ -98,7 +101,7 @@ function listen(
 export function installHooks(broker: Aedes, deps: InstallDeps): void {
   assertSupported(broker);
   markInstalled(broker);
-  const { authenticate, sessions, guards, clock, logger, limits } = deps;
+  const { authenticate, renew, sessions, guards, clock, logger, limits } = deps;
   const bySessionClient = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
 
@@ -115,11 +118,12 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     });
   };
 
+  const decisions = createDecisionLog(logger);
   const traffic = createTrafficHooks({
     broker,
     clock,
     logger,
-    decisions: createDecisionLog(logger),
+    decisions,
     sessionOf,
     closeLater,
     forget: (client, subscription) => stored.refuse(client, subscription),
@@ -139,6 +143,19 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
       const session = bySessionClient.get(client);
       return session === undefined || traffic.isAllowedFilter(session.context, subscription);
     },
+  });
+
+  const renewals = createRenewals({
+    broker,
+    renew,
+    sessions,
+    stored,
+    clock,
+    logger,
+    decisions,
+    limits,
+    sessionOf,
+    isAllowedFilter: traffic.isAllowedFilter,
   });
 
   const connect = createConnectHooks({
@@ -167,8 +184,11 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
 
   composeHook(broker, 'preConnect', connect.preConnect);
   composeHook(broker, 'authenticate', connect.authenticate);
-  composeHook(broker, 'authorizePublish', traffic.authorizePublish);
+  composeHook(broker, 'authorizePublish', (host) =>
+    renewals.authorizePublish(traffic.authorizePublish(host)),
+  );
   composeHook(broker, 'authorizeSubscribe', traffic.authorizeSubscribe);
   composeHook(broker, 'authorizeForward', traffic.authorizeForward);
   listen(broker, deps, sessionOf, closeLater);
+  broker.on('subscribe', (_subscriptions, client) => renewals.recheck(client));
 }

@@ -20,11 +20,11 @@ import type {
   PublishPacket,
   Subscription,
 } from './aedes-types.js';
-import type { SessionContext } from './authenticate.js';
 import { authorize } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import type { Session } from './sessions.js';
+import type { SessionContext } from './verify-token.js';
 
 export interface TrafficHooks {
   readonly authorizePublish: Compose<'authorizePublish'>;

@@ -38,6 +38,22 @@ export interface Persistence {
 
 const MINIMUM_MINOR = 2;
 
+/** The subscriptions of a connection that are live now, stored or not. */
+export function liveSubscriptions(client: Client): readonly Subscription[] {
+  const { subscriptions } = client as unknown as {
+    subscriptions: Readonly<Record<string, Omit<Subscription, 'topic'>>>;
+  };
+  return Object.entries(subscriptions).map(([topic, { qos }]) => ({ topic, qos }));
+}
+
+/** Ends live subscriptions without a word to the client; Aedes takes the bare filters. */
+export function unsubscribe(client: Client, topics: readonly string[]): Promise<void> {
+  const filters = [...topics] as unknown as Subscription[];
+  return new Promise((resolve, reject) => {
+    client.unsubscribe(filters, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
 export function persistenceOf(broker: Aedes): Persistence {
   return (broker as unknown as { persistence: Persistence }).persistence;
 }

@@ -1,7 +1,7 @@
 /**
  * Decides a CONNECT: verifies the token, binds the client id, authorizes the will.
  *
- * Units   instants as NumericDate.
+ * Units   seconds where a name says so.
  * Errors  `InvalidRequestError`: the MQTT client id can be nobody's. `InvalidTokenError`: one answer
  *         for everything that is wrong with a token. `InsufficientScopeError`: a good token that
  *         does not allow this. `UnavailableError`: keys cannot be had now. `detail` is for the log.
@@ -10,36 +10,15 @@
  * @module
  */
 import {
-  type AccessTokenVerification,
   type Allowed,
   type ClientId,
   type Clock,
-  compileTopicRights,
   InsufficientScopeError,
   InvalidRequestError,
-  InvalidTokenError,
-  type Issuer,
-  JwtError,
-  MAX_JWT_BYTES,
-  type NumericDate,
   parseClientId,
-  type ResourceId,
-  type TopicRights,
-  type VerifiedAccessToken,
-  verifyAccessToken,
 } from '@latchkey/shared';
 import { authorize } from './authorize.js';
-
-/** What a session may do, and until when. Immutable: a new token makes a new context. */
-export interface SessionContext {
-  readonly clientId: ClientId;
-  readonly jti: string;
-  readonly kid: string | undefined;
-  readonly issuedAt: NumericDate;
-  /** At this instant the session ends. */
-  readonly expiresAt: NumericDate;
-  readonly rights: TopicRights;
-}
+import type { SessionContext, VerifyToken } from './verify-token.js';
 
 export interface WillRequest {
   readonly topic: string;
@@ -64,30 +43,6 @@ export interface Admission {
 
 export type Authenticate = (request: ConnectRequest) => Promise<Admission>;
 
-const INVALID_TOKEN = 'the access token is not valid';
-
-async function verify(
-  password: Uint8Array | undefined,
-  verification: AccessTokenVerification,
-): Promise<VerifiedAccessToken> {
-  if (password === undefined || password.length === 0) {
-    throw new InvalidTokenError(INVALID_TOKEN, { detail: 'no token in the password' });
-  }
-  if (password.length > MAX_JWT_BYTES) {
-    throw new InvalidTokenError(INVALID_TOKEN, { detail: 'the password is too long for a token' });
-  }
-  try {
-    return await verifyAccessToken(Buffer.from(password).toString('latin1'), verification);
-  } catch (error) {
-    if (!(error instanceof JwtError)) throw error;
-    const detail = `${error.reason}: ${error.message}`;
-    if (error.reason === 'audience') {
-      throw new InsufficientScopeError('the access token is for another resource', { detail });
-    }
-    throw new InvalidTokenError(INVALID_TOKEN, { detail });
-  }
-}
-
 function checkClientId(mqttClientId: string): void {
   try {
     parseClientId(mqttClientId);
@@ -111,13 +66,11 @@ function bind(request: ConnectRequest, clientId: ClientId): void {
 }
 
 export function createAuthenticate(deps: {
-  readonly issuer: Issuer;
-  readonly audience: ResourceId;
+  readonly verifyToken: VerifyToken;
   readonly clock: Clock;
-  readonly findKey: AccessTokenVerification['findKey'];
   readonly maxKeepaliveSeconds: number;
 }): Authenticate {
-  const { issuer, audience, clock, findKey, maxKeepaliveSeconds } = deps;
+  const { verifyToken, clock, maxKeepaliveSeconds } = deps;
 
   const admitWill = (context: SessionContext, will: WillRequest | undefined) => {
     if (will === undefined) return undefined;
@@ -131,17 +84,8 @@ export function createAuthenticate(deps: {
 
   return async (request) => {
     checkClientId(request.mqttClientId);
-    const now = clock.now();
-    const token = await verify(request.password, { issuer, audience, now, findKey });
-    bind(request, token.clientId);
-    const context: SessionContext = Object.freeze({
-      clientId: token.clientId,
-      jti: token.jti,
-      kid: token.kid,
-      issuedAt: token.issuedAt,
-      expiresAt: token.expiresAt,
-      rights: compileTopicRights(token.scope.topicScopes),
-    });
+    const context = await verifyToken(request.password);
+    bind(request, context.clientId);
     const willDecision = admitWill(context, request.will);
     const { keepaliveSeconds } = request;
     if (keepaliveSeconds < 1 || keepaliveSeconds > maxKeepaliveSeconds) {

@@ -18,7 +18,7 @@ import {
   type TopicRequest,
   type TopicScope,
 } from '@latchkey/shared';
-import type { SessionContext } from './authenticate.js';
+import type { SessionContext } from './verify-token.js';
 
 export interface Refused {
   readonly allowed: false;

@@ -8,8 +8,8 @@
  * @module
  */
 import { formatTopicScope, type Logger, type TopicRequest } from '@latchkey/shared';
-import type { SessionContext } from './authenticate.js';
 import type { TopicDecision } from './authorize.js';
+import type { SessionContext } from './verify-token.js';
 
 const MAX_TEXT_LENGTH = 256;
 /** A JWT begins with `{"` in base64url. */

@@ -19,9 +19,11 @@ import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
 import { createAuthenticate } from './authenticate.js';
 import { type LatchkeyOptions, resolveLimits } from './options.js';
+import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
 import { createStreamGuards } from './stream-guard.js';
 import { createIssuerKeys } from './trust/jwks.js';
+import { createVerifyToken } from './verify-token.js';
 
 export interface Latchkey {
   /**
@@ -53,11 +55,10 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const keys = createIssuerKeys({ issuer, http, clock, logger });
   const sessions = createSessions({ clock, logger });
   const guards = createStreamGuards({ clock, logger, limits });
+  const verifyToken = createVerifyToken({ issuer, audience, clock, findKey: keys.findKey });
   const authenticate = createAuthenticate({
-    issuer,
-    audience,
+    verifyToken,
     clock,
-    findKey: keys.findKey,
     maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
   });
   const stop = new AbortController();
@@ -83,7 +84,8 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   return {
     install: (broker) => {
       if (stop.signal.aborted) throw new TypeError('install after close');
-      installHooks(broker, { authenticate, sessions, guards, clock, logger, limits });
+      const renew = createRenew({ verifyToken, clock });
+      installHooks(broker, { authenticate, renew, sessions, guards, clock, logger, limits });
       start();
     },
     guard: (stream) => {

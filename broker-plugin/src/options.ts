@@ -15,7 +15,7 @@ export interface Limits {
   readonly connectBytes: number;
   /** From the connection to its complete CONNECT. Default 10,000. */
   readonly connectTimeoutMs: number;
-  /** For verifying one CONNECT, fetching keys and hooks of the host included. Default 5,000. */
+  /** For verifying one CONNECT or renewal, fetching keys and hooks of the host included. Default 5,000. */
   readonly authenticateTimeoutMs: number;
   /** Largest packet of an accepted session, without its fixed header. Default 262,144. */
   readonly packetBytes: number;

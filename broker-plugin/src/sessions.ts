@@ -13,7 +13,7 @@
  * @module
  */
 import type { Allowed, Clock, Logger, NumericDate } from '@latchkey/shared';
-import type { SessionContext } from './authenticate.js';
+import type { SessionContext } from './verify-token.js';
 
 /**
  * `accepted`: the token is good, CONNACK 0 is not written yet, nothing may pass.
@@ -39,6 +39,11 @@ export interface Sessions {
   }): Session;
   /** CONNACK 0 was written. */
   begin(session: Session): void;
+  /**
+   * A renewal: from now on the session has these rights, until that instant. The old context is
+   * gone with the same statement, so no decision sees half of each. `will`: as it stands under them.
+   */
+  renew(session: Session, context: SessionContext, will: Session['will']): void;
   /** The connection is gone, or has to go: disconnects when it is still there. */
   end(session: Session): void;
   /** Ends every session whose token is expired. Called about once a second. */
@@ -48,6 +53,8 @@ export interface Sessions {
 }
 
 interface Entry extends Session {
+  context: SessionContext;
+  will: Session['will'];
   state: SessionState;
   hasBegun: boolean;
   readonly disconnect: () => void;
@@ -102,6 +109,14 @@ export function createSessions(deps: { readonly clock: Clock; readonly logger: L
       if (entry.state !== 'accepted') return;
       entry.state = 'live';
       entry.hasBegun = true;
+    },
+    renew: (session, context, will) => {
+      const entry = session as Entry;
+      if (entry.state !== 'live') return;
+      remove(entry);
+      entry.context = context;
+      entry.will = will;
+      add(entry);
     },
     end: (session) => end(session as Entry),
     sweep: () => {

@@ -86,7 +86,7 @@ export async function startGuardedBroker(setup: Setup = {}): Promise<GuardedBrok
     for (const stream of streams) stream.destroy();
   });
 
-  const port = await listening(createServer(accept));
+  const port = await listening(createServer({ noDelay: true }, accept));
   const wire = async (transport: Transport = 'tcp'): Promise<WireClient> => {
     if (transport === 'tcp') return overTcp(port);
     if (transport === 'tls') {

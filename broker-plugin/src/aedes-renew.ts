@@ -1,0 +1,171 @@
+/**
+ * Renewal in the session, as Aedes sees it: a PUBLISH that is taken over and never routed.
+ *
+ * It is the one decision on a publication that is not synchronous. Aedes goes on with the packets
+ * behind it meanwhile, in their order; they are judged by the old rights until the new ones stand.
+ * The token is out of the packet before anything else looks at it, and `broker.publish` knows the
+ * topic, so that nothing is stored, retained, queued, emitted or told to a listener.
+ *
+ * Units   milliseconds where a name says so.
+ * Errors  none escape; a renewal that is refused closes the connection.
+ * Source  DESIGN 4 (renewal in the session), 9 (I1, I2, I4, I5); STANDARDS 5.2, 5.3 (2, 3).
+ *
+ * @module
+ */
+import {
+  type Clock,
+  InvalidRequestError,
+  type Logger,
+  OAuthError,
+  type TopicRequest,
+  UnavailableError,
+} from '@latchkey/shared';
+import {
+  type Aedes,
+  type Client,
+  type Hook,
+  liveSubscriptions,
+  type PublishPacket,
+  type Subscription,
+  unsubscribe,
+} from './aedes-types.js';
+import { authorize } from './authorize.js';
+import { type DecisionLog, forLog } from './decision-log.js';
+import { asError, once } from './host-hooks.js';
+import type { Limits } from './options.js';
+import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
+import type { Session, Sessions } from './sessions.js';
+import type { StoredSessions } from './stored-sessions.js';
+import { withinTime } from './time-limit.js';
+import type { SessionContext } from './verify-token.js';
+
+export interface Renewals {
+  /** Takes over what is a renewal; everything else goes to `usual`. */
+  authorizePublish(usual: Hook<'authorizePublish'>): Hook<'authorizePublish'>;
+  /** Ends what a SUBSCRIBE, decided before a renewal, has set up after it. */
+  recheck(client: Client): void;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** Takes the token out of the packet. Afterwards the packet may be seen by anybody. */
+function takeRequest(packet: PublishPacket): RenewRequest {
+  const { payload, qos, retain } = packet;
+  packet.payload = EMPTY;
+  return { token: Buffer.from(payload), qos, retain };
+}
+
+/** What was decided before the swap is on its way to the socket by then. */
+const afterThisTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export function createRenewals(deps: {
+  readonly broker: Aedes;
+  readonly renew: Renew;
+  readonly sessions: Sessions;
+  readonly stored: StoredSessions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly decisions: DecisionLog;
+  readonly limits: Limits;
+  readonly sessionOf: (client: Client) => Session | undefined;
+  readonly isAllowedFilter: (context: SessionContext, subscription: Subscription) => boolean;
+}): Renewals {
+  const { broker, renew, sessions, stored, clock, logger, decisions, limits } = deps;
+  const { sessionOf, isAllowedFilter } = deps;
+  const underWay = new WeakSet<Session>();
+  const renewed = new WeakSet<Session>();
+
+  const publish = broker.publish;
+  broker.publish = (packet, ...rest: unknown[]) => {
+    if (packet.topic !== RENEW_TOPIC) {
+      Reflect.apply(publish, broker, [packet, ...rest]);
+      return;
+    }
+    const done = rest.at(-1);
+    if (typeof done === 'function') done();
+  };
+
+  /** Live and stored subscriptions that the rights of the session do not cover. */
+  const endUncovered = async (client: Client, { context }: Session): Promise<number> => {
+    const isAllowed = (subscription: Subscription) => isAllowedFilter(context, subscription);
+    const topics = liveSubscriptions(client)
+      .filter((subscription) => !isAllowed(subscription))
+      .map(({ topic }) => topic);
+    if (topics.length > 0) await unsubscribe(client, topics);
+    if (!client.clean) await stored.narrow(client, isAllowed);
+    return topics.length;
+  };
+
+  /** A will that the new rights do not allow is not published when the session ends. */
+  const judgeWill = (context: SessionContext, will: Session['will']): Session['will'] => {
+    if (will === undefined) return undefined;
+    const { topic, qos = 0, retain = false } = will.packet as PublishPacket;
+    const request: TopicRequest = { action: 'publish', topic, qos, retain };
+    const decision = authorize(context, request, clock.now());
+    decisions.write(context, request, decision);
+    return decision.allowed ? { packet: will.packet, decision } : undefined;
+  };
+
+  const swap = async (client: Client, session: Session, request: RenewRequest): Promise<void> => {
+    const context = await renew(session.context, request);
+    if (session.state !== 'live') throw new UnavailableError('the session has ended meanwhile');
+    sessions.renew(session, context, judgeWill(context, session.will));
+    renewed.add(session);
+    const endedSubscriptions = await endUncovered(client, session);
+    await afterThisTurn();
+    const { clientId, jti, expiresAt } = context;
+    const fields = { event: 'session.renewed', clientId, jti, expiresAt, endedSubscriptions };
+    logger.info(fields, 'session renewed');
+  };
+
+  const logRefusal = (clientId: string | undefined, thrown: unknown): void => {
+    const error = asError(thrown);
+    const isOAuth = error instanceof OAuthError;
+    const fields = {
+      event: 'renew.refused',
+      clientId,
+      reason: isOAuth ? error.error : 'failed',
+      detail: forLog((isOAuth ? error.detail : undefined) ?? error.message),
+    };
+    logger.warn(fields, 'renewal refused');
+  };
+
+  return {
+    authorizePublish: (usual) => (client, packet, callback) => {
+      // What is no PUBLISH is a will, and that topic takes none.
+      if (packet.topic !== RENEW_TOPIC || packet.cmd !== 'publish' || client === null) {
+        usual(client, packet, callback);
+        return;
+      }
+      const answer = once(callback);
+      const request = takeRequest(packet);
+      const session = sessionOf(client);
+      const refuse = (thrown: unknown): void => {
+        logRefusal(session?.context.clientId, thrown);
+        answer(new Error('not authorized to renew'));
+      };
+      if (session?.state !== 'live') {
+        refuse(new InvalidRequestError('no session is live here'));
+        return;
+      }
+      if (underWay.has(session)) {
+        refuse(new InvalidRequestError('a renewal is under way already'));
+        return;
+      }
+      underWay.add(session);
+      withinTime(clock, limits.authenticateTimeoutMs, swap(client, session, request))
+        .then(() => answer(null), refuse)
+        .finally(() => underWay.delete(session))
+        .catch(() => undefined);
+    },
+    recheck: (client) => {
+      const session = sessionOf(client);
+      if (session?.state !== 'live' || !renewed.has(session)) return;
+      if (clock.now() >= session.context.expiresAt) return; // the sweep ends it
+      endUncovered(client, session).catch((error: unknown) => {
+        logRefusal(session.context.clientId, error);
+        sessions.end(session);
+      });
+    },
+  };
+}
