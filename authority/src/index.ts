@@ -29,6 +29,7 @@ export {
   MANAGEMENT_SCOPE,
   managementResource,
 } from './management.js';
+export { createMetrics, type Metrics } from './metrics.js';
 export { narrowTopicScope } from './oauth/narrow-scope.js';
 export { loadConfig, type OpenDataDir, openAuthority, openDataDir } from './open-authority.js';
 export { type OperatorKey, readOperatorKey } from './operator-key.js';

@@ -406,4 +406,24 @@ export function describeRegistry(
       expect(await registry.signingKeys()).toEqual(seen);
     });
   });
+
+  describe(`${name}: revoked tokens`, () => {
+    const clientId = parseClientId('t-1');
+
+    test('stay revoked until they expire, however often that is said', async () => {
+      const { registry, reopen, clock } = await setup();
+      const expiresAt = clock.now() + 60;
+      expect(await registry.isTokenRevoked('one')).toBe(false);
+      await Promise.all(
+        Array.from({ length: 10 }, () => registry.revokeToken({ jti: 'one', clientId, expiresAt })),
+      );
+      const again = await reopen();
+      expect(await again.isTokenRevoked('one')).toBe(true);
+      expect(await again.isTokenRevoked('ONE')).toBe(false);
+      clock.set(expiresAt);
+      await again.revokeToken({ jti: 'two', clientId, expiresAt: expiresAt + 60 });
+      expect(await again.isTokenRevoked('one')).toBe(false);
+      expect(await again.isTokenRevoked('two')).toBe(true);
+    });
+  });
 }

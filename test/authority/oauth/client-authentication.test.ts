@@ -210,6 +210,13 @@ describe('failed authentication has one answer:', () => {
       name: 'client_id beside an assertion names another client',
       ask: async (a) => askWith(a, { ...(await a.service.assertion()), client_id: 'operator' }),
     },
+    {
+      name: 'good credentials in Basic with a wrong padding',
+      ask: (a) =>
+        post(a.authority, '/token', grant, {
+          authorization: a.service.basic.authorization.slice(0, -1),
+        }),
+    },
     ...[
       'Basic',
       'Basic !',

@@ -194,7 +194,7 @@ describe('revoked tokens are remembered', () => {
     const expiresAt = authority.clock.now() + 900;
     execSql(
       authority,
-      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MAX_REVOKED_TOKENS_PER_CLIENT})
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MAX_REVOKED_TOKENS_PER_CLIENT + 100})
        INSERT INTO revoked_token SELECT 'filler-' || i, 'second', ${expiresAt} FROM n`,
     );
     const full = await post(authority, '/revoke', { token }, operator.basic);
