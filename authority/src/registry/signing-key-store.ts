@@ -20,7 +20,7 @@ export interface SigningKey {
   readonly jwk: IssuerJwk;
   readonly status: SigningKeyStatus;
   readonly createdAt: NumericDate;
-  /** `undefined` while it is `next`. */
+  /** When it began to sign; `undefined` if it never did. */
   readonly activatedAt: NumericDate | undefined;
   /** `undefined` until it is `retired`. */
   readonly retiredAt: NumericDate | undefined;

@@ -79,7 +79,6 @@ function retired(key: SigningKey, now: NumericDate, publishedUntil: NumericDate)
   return {
     ...key,
     status: 'retired',
-    activatedAt: key.activatedAt ?? now,
     retiredAt: key.retiredAt ?? now,
     publishedUntil,
   };

@@ -62,7 +62,8 @@ CREATE TABLE signing_key_by_alg (
   activated_at    INTEGER,
   retired_at      INTEGER,
   published_until INTEGER,
-  CHECK ((status = 'next') = (activated_at IS NULL)),
+  CHECK (status <> 'next' OR activated_at IS NULL),
+  CHECK (status <> 'active' OR activated_at IS NOT NULL),
   CHECK ((status = 'retired') = (retired_at IS NOT NULL)),
   CHECK ((status = 'retired') = (published_until IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
