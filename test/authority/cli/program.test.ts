@@ -414,6 +414,12 @@ describe('help', () => {
           (verb) => `${noun} ${verb}`,
         ),
       ),
+      ...['resource', 'permission', 'role'].flatMap((noun) => [`${noun} update`, `${noun} delete`]),
+      ...['key add', 'key list', 'key remove', 'secret create', 'secret list', 'secret remove'],
+      ...['key', 'secret'].flatMap((noun) =>
+        ['start', 'finish', 'cancel'].map((verb) => `${noun} rotate ${verb}`),
+      ),
+      ...['enrollment revoke', 'token inspect', 'explain'],
     ].filter((command) => !known.has(command));
     expect(missing).toEqual([]);
   });
