@@ -65,17 +65,21 @@ function clientIndex({ status, kind }: ClientFilter): string {
 
 function buildQuery(filter: ClientFilter, page: PageRequest): Query {
   const { kind, status, idPrefix } = filter;
-  const parameters: Parameters = { ...pageParameters(page) };
+  const { after, limit } = pageParameters(page);
+  // One lower bound, since SQLite would seek to either of two and then look at all from there.
+  const isPrefixLater = idPrefix !== undefined && idPrefix > after;
+  const isFrom = isPrefixLater ? '>= @from' : '> @from';
+  const parameters: Parameters = { from: isPrefixLater ? idPrefix : after, limit };
   const sources = sourcesOf(filter, parameters);
-  const where = ['c.id > @after'];
+  const where = [`c.id ${isFrom}`];
   if (kind !== undefined) where.push('c.kind = @kind');
   if (status !== undefined) where.push('c.status = @status');
-  if (idPrefix !== undefined) where.push('c.id >= @prefix AND c.id < @prefixEnd');
+  if (idPrefix !== undefined) where.push('c.id < @prefixEnd');
   Object.assign(
     parameters,
     kind && { kind },
     status && { status },
-    idPrefix !== undefined && { prefix: idPrefix, prefixEnd: `${idPrefix}${AFTER_ALL_IDS}` },
+    idPrefix !== undefined && { prefixEnd: `${idPrefix}${AFTER_ALL_IDS}` },
   );
   // Few clients are suspended or revoked, so that is the better start than a label of many.
   const [first, ...others] = status !== undefined && status !== 'active' ? [] : sources;
@@ -84,7 +88,7 @@ function buildQuery(filter: ClientFilter, page: PageRequest): Query {
     first === undefined
       ? `client AS c ${clientIndex(filter)}`
       : `${first.table} INDEXED BY ${first.index} CROSS JOIN client AS c ON c.id = ${first.idColumn}`;
-  if (first !== undefined) where.push(first.where, `${first.idColumn} > @after`);
+  if (first !== undefined) where.push(first.where, `${first.idColumn} ${isFrom}`);
   const joins = joined.map(
     ({ table, idColumn, where: on }) => `CROSS JOIN ${table} ON ${idColumn} = c.id AND ${on}`,
   );
