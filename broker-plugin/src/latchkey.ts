@@ -18,6 +18,7 @@ import {
 import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
 import { createAuthenticate } from './authenticate.js';
+import { createKnownTokens } from './known-tokens.js';
 import { type LatchkeyOptions, resolveLimits } from './options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
@@ -52,10 +53,18 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const http =
     options.http ?? createHttpClient({ timeoutMs: JWKS_TIMEOUT_MS, maxBodyBytes: JWKS_MAX_BYTES });
 
-  const keys = createIssuerKeys({ issuer, http, clock, logger });
+  const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
+  const onKeyRemoved = () => knownTokens.clear();
+  const keys = createIssuerKeys({ issuer, http, clock, logger, onKeyRemoved });
   const sessions = createSessions({ clock, logger });
   const guards = createStreamGuards({ clock, logger, limits });
-  const verifyToken = createVerifyToken({ issuer, audience, clock, findKey: keys.findKey });
+  const verifyToken = createVerifyToken({
+    issuer,
+    audience,
+    clock,
+    findKey: keys.findKey,
+    knownTokens,
+  });
   const authenticate = createAuthenticate({
     verifyToken,
     clock,

@@ -9,7 +9,7 @@
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 
-/** Bounds on what one connection may send or make the broker wait for. */
+/** Bounds on what clients may send, and make the broker wait for or remember. */
 export interface Limits {
   /** Largest CONNECT packet, header included. Default 16,384. */
   readonly connectBytes: number;
@@ -23,6 +23,8 @@ export interface Limits {
   readonly maxKeepaliveSeconds: number;
   /** Topic filters in one SUBSCRIBE. Default 100. */
   readonly filtersPerSubscribe: number;
+  /** Verified tokens that are remembered until they expire. Default 10,000. */
+  readonly knownTokens: number;
 }
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -32,6 +34,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   packetBytes: 262_144,
   maxKeepaliveSeconds: 65_535,
   filtersPerSubscribe: 100,
+  knownTokens: 10_000,
 });
 
 /** Highest value of each limit; the lowest is 1. */
@@ -42,6 +45,7 @@ export const LIMIT_BOUNDS: Limits = Object.freeze({
   packetBytes: 268_435_455,
   maxKeepaliveSeconds: 65_535,
   filtersPerSubscribe: 10_000,
+  knownTokens: 1_000_000,
 });
 
 export interface LatchkeyOptions {

@@ -25,6 +25,7 @@ import {
   type VerifiedAccessToken,
   verifyAccessToken,
 } from '@latchkey/shared';
+import type { KnownTokens } from './known-tokens.js';
 
 /** What a session may do, and until when. Immutable: a new token makes a new context. */
 export interface SessionContext {
@@ -50,17 +51,30 @@ function refusal(error: JwtError): Error {
     : new InvalidTokenError(INVALID_TOKEN, { detail });
 }
 
+function contextOf(token: VerifiedAccessToken): SessionContext {
+  return Object.freeze({
+    clientId: token.clientId,
+    jti: token.jti,
+    kid: token.kid,
+    issuedAt: token.issuedAt,
+    expiresAt: token.expiresAt,
+    rights: compileTopicRights(token.scope.topicScopes),
+  });
+}
+
 export function createVerifyToken(deps: {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
   readonly clock: Clock;
   readonly findKey: AccessTokenVerification['findKey'];
+  readonly knownTokens: KnownTokens;
 }): VerifyToken {
-  const { issuer, audience, clock, findKey } = deps;
+  const { issuer, audience, clock, findKey, knownTokens } = deps;
 
-  const verify = async (text: string): Promise<VerifiedAccessToken> => {
+  const verify = async (text: string): Promise<SessionContext> => {
     try {
-      return await verifyAccessToken(text, { issuer, audience, now: clock.now(), findKey });
+      const now = clock.now();
+      return contextOf(await verifyAccessToken(text, { issuer, audience, now, findKey }));
     } catch (error) {
       throw error instanceof JwtError ? refusal(error) : error;
     }
@@ -73,14 +87,7 @@ export function createVerifyToken(deps: {
     if (bytes.length > MAX_JWT_BYTES) {
       throw new InvalidTokenError(INVALID_TOKEN, { detail: 'too long for a token' });
     }
-    const token = await verify(Buffer.from(bytes).toString('latin1'));
-    return Object.freeze({
-      clientId: token.clientId,
-      jti: token.jti,
-      kid: token.kid,
-      issuedAt: token.issuedAt,
-      expiresAt: token.expiresAt,
-      rights: compileTopicRights(token.scope.topicScopes),
-    });
+    const text = Buffer.from(bytes).toString('latin1');
+    return knownTokens.findOr(text, () => verify(text));
   };
 }

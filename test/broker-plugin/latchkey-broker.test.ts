@@ -40,6 +40,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'packet_bytes',
       'max_keepalive_seconds',
       'filters_per_subscribe',
+      'known_tokens',
       'type',
       'host',
       'port',

@@ -1,5 +1,4 @@
 /** Renewal in the session: DESIGN 4; I1, I2, I4, I5, I7. */
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { generateKey } from '@latchkey/shared';
 import { connectAsync } from 'mqtt';
@@ -503,7 +502,8 @@ test('I10: 1,000 renewals under QoS 1 traffic lose, double and reorder nothing, 
     const token = await issuer.token({ ttlSeconds: 60 });
     await Promise.all([...burst(), device.publishAsync(RENEW, token, { qos: 1 }), ...burst()]);
   }
-  while (numbers.length < sent && !isClosed) await once(device, 'message');
+  while (numbers.length < sent && !isClosed)
+    await new Promise((resolve) => device.once('message', resolve));
   expect(isClosed).toBe(false);
   expect(numbers).toEqual(Array.from({ length: sent }, (_, i) => i + 1));
   expect(broker.log.all('session.renewed')).toHaveLength(1000);

@@ -87,6 +87,7 @@ const limitsSchema = v.strictObject({
     whole(1, LIMIT_BOUNDS.filtersPerSubscribe),
     DEFAULT_LIMITS.filtersPerSubscribe,
   ),
+  known_tokens: v.optional(whole(1, LIMIT_BOUNDS.knownTokens), DEFAULT_LIMITS.knownTokens),
 });
 
 /** Two entries on one port can never both listen; port 0 takes a free one each time. */
@@ -135,6 +136,7 @@ export function parseBrokerConfig(source: string, file: string): BrokerConfig {
       packetBytes: limits.packet_bytes,
       maxKeepaliveSeconds: limits.max_keepalive_seconds,
       filtersPerSubscribe: limits.filters_per_subscribe,
+      knownTokens: limits.known_tokens,
     }),
     listen,
   });

@@ -55,8 +55,10 @@ export function createIssuerKeys(deps: {
   readonly http: HttpClient;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** A key is gone, or stands for another one now: what it signed is not to be trusted any more. */
+  readonly onKeyRemoved?: () => void;
 }): IssuerKeys {
-  const { issuer, http, clock, logger } = deps;
+  const { issuer, http, clock, logger, onKeyRemoved } = deps;
   let keys: ReadonlyMap<string, PublicKey> = new Map();
   let fetching: Promise<void> | undefined;
   let lastFetchMs: number | undefined;
@@ -98,7 +100,9 @@ export function createIssuerKeys(deps: {
     if (kids.some((kid) => !keys.has(kid)) || kids.length !== keys.size) {
       logger.info({ event: 'keys.updated', issuer, kids }, 'keys of the issuer');
     }
+    const isRemoved = [...keys].some(([kid, key]) => imported.get(kid)?.jwk.x !== key.jwk.x);
     keys = imported;
+    if (isRemoved) onKeyRemoved?.();
   };
 
   /** Fetches once, or joins the fetch under way. A failure keeps the keys that are there. */

@@ -1,0 +1,66 @@
+/**
+ * Tokens that were verified before, so that a fleet that reconnects costs hashes, not signatures.
+ *
+ * A token is known by the SHA-256 of its text; only the canonical text of a token verifies, so there
+ * is one. Only what passed every check gets in, the least recently used leaves first, and all of
+ * them leave when the issuer takes a key back.
+ *
+ * Units   instants as NumericDate, `maxEntries` a count.
+ * Errors  none.
+ * Source  RFC 9068 4, STANDARDS 3.10; DESIGN 9 (I5, I11).
+ *
+ * @module
+ */
+import { createHash } from 'node:crypto';
+import type { Clock, NumericDate } from '@latchkey/shared';
+import type { SessionContext } from './verify-token.js';
+
+export interface KnownTokens {
+  /**
+   * The context of a token that was verified before and would be again, or else `verify`'s, which is
+   * remembered. What `verify` rejects is not.
+   */
+  findOr(text: string, verify: () => Promise<SessionContext>): Promise<SessionContext>;
+  /** Forgets all, and whatever is being verified now. */
+  clear(): void;
+  readonly size: number;
+}
+
+interface Known {
+  readonly context: SessionContext;
+  /** The clock when it was verified; earlier than that, it might not be valid yet. */
+  readonly verifiedAt: NumericDate;
+}
+
+export function createKnownTokens(deps: {
+  readonly clock: Clock;
+  readonly maxEntries: number;
+}): KnownTokens {
+  const { clock, maxEntries } = deps;
+  /** In the order of their last use. */
+  let entries = new Map<string, Known>();
+
+  return {
+    findOr: async (text, verify) => {
+      const now = clock.now();
+      const hash = createHash('sha256').update(text, 'latin1').digest('base64url');
+      const known = entries.get(hash);
+      entries.delete(hash);
+      if (known !== undefined && known.verifiedAt <= now && now < known.context.expiresAt) {
+        entries.set(hash, known);
+        return known.context;
+      }
+      const present = entries;
+      const context = await verify();
+      present.set(hash, { context, verifiedAt: clock.now() }); // of nobody, after `clear`
+      if (present.size > maxEntries) present.delete(present.keys().next().value as string);
+      return context;
+    },
+    clear: () => {
+      entries = new Map();
+    },
+    get size() {
+      return entries.size;
+    },
+  };
+}
