@@ -216,7 +216,10 @@ export function describeLifecycle(
       await registry.createClient(client('t-1', { roles: [SITED!], labels }));
       const refused = await caught(registry.patchClient(T1, { labels: new Map([['site', null]]) }));
       expect(refused).toBeInstanceOf(FormatError);
-      expect(refused).toMatchObject({ field: 'labels.site', problem: expect.stringContaining('role sited') });
+      expect(refused).toMatchObject({
+        field: 'labels.site',
+        problem: expect.stringContaining('role sited'),
+      });
       const both = { labels: new Map([['site', null]]), roles: [] };
       expect(await registry.patchClient(T1, both)).toMatchObject({ roles: [], labels: new Map() });
     });
