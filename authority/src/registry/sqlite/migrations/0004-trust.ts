@@ -13,18 +13,21 @@
  * @module
  */
 
+/** Notes the change of one client; of thousands at once, this is four times as fast as the next. */
+const noteOne = (client: string): string => `
+  DELETE FROM client_change WHERE client = ${client};
+  INSERT INTO client_change (client) VALUES (${client});`;
+
 /** Notes the change of each client that the query selects. */
-const note = (clients: string): string => `
+const noteMany = (clients: string): string => `
   DELETE FROM client_change WHERE client IN (${clients});
-  INSERT INTO client_change (client) ${clients} ORDER BY 1;`;
+  INSERT INTO client_change (client) ${clients};`;
 
 /** A trigger for each way in which a row of the table can change. */
-const noteEach = (table: string, clientsOf: (row: 'NEW' | 'OLD') => string): string => `
-CREATE TRIGGER ${table}_inserted AFTER INSERT ON ${table} BEGIN ${note(clientsOf('NEW'))} END;
-CREATE TRIGGER ${table}_updated AFTER UPDATE ON ${table} BEGIN
-  ${note(clientsOf('OLD'))}
-  ${note(clientsOf('NEW'))} END;
-CREATE TRIGGER ${table}_deleted AFTER DELETE ON ${table} BEGIN ${note(clientsOf('OLD'))} END;
+const noteEach = (table: string, note: (row: 'NEW' | 'OLD') => string): string => `
+CREATE TRIGGER ${table}_inserted AFTER INSERT ON ${table} BEGIN ${note('NEW')} END;
+CREATE TRIGGER ${table}_updated AFTER UPDATE ON ${table} BEGIN ${note('OLD')} ${note('NEW')} END;
+CREATE TRIGGER ${table}_deleted AFTER DELETE ON ${table} BEGIN ${note('OLD')} END;
 `;
 
 export const trust: string = `
@@ -41,12 +44,15 @@ CREATE TABLE client_change (
 ) STRICT;
 INSERT INTO client_change (client) VALUES ('');
 
-${noteEach('client', (row) => `SELECT ${row}.id`)}
-${noteEach('client_key', (row) => `SELECT ${row}.client`)}
-${noteEach('client_label', (row) => `SELECT ${row}.client`)}
-${noteEach('client_role', (row) => `SELECT ${row}.client`)}
-${noteEach('role_permission', (row) => `SELECT client FROM client_role WHERE role = ${row}.role`)}
-CREATE TRIGGER permission_updated AFTER UPDATE OF scopes, resource ON permission BEGIN ${note(
+${noteEach('client', (row) => noteOne(`${row}.id`))}
+${noteEach('client_key', (row) => noteOne(`${row}.client`))}
+${noteEach('client_label', (row) => noteOne(`${row}.client`))}
+${noteEach('client_role', (row) => noteOne(`${row}.client`))}
+${noteEach('role_permission', (row) =>
+  noteMany(`SELECT client FROM client_role WHERE role = ${row}.role`),
+)}
+CREATE TRIGGER permission_updated AFTER UPDATE OF scopes, resource ON permission
+BEGIN ${noteMany(
   `SELECT DISTINCT client_role.client FROM role_permission
      JOIN client_role ON client_role.role = role_permission.role
     WHERE role_permission.permission = NEW.name`,
@@ -75,5 +81,5 @@ INSERT INTO signing_key_by_alg
 DROP TABLE signing_key;
 ALTER TABLE signing_key_by_alg RENAME TO signing_key;
 CREATE UNIQUE INDEX signing_key_in_use ON signing_key (alg, status) WHERE status <> 'retired';
-${noteEach('signing_key', () => "SELECT ''")}
+${noteEach('signing_key', () => noteOne("''"))}
 `;
