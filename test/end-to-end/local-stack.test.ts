@@ -47,7 +47,8 @@ test('--for runs the stack, messages flow, the refusal is refused, and it resume
   const second = startProgram('local-stack', [...args, '--simulate']);
   await second.line((line) => line.startsWith('Next, in another terminal'));
   expect(identities(dataDir)).toEqual(before);
-  expect(await jwksOf(args)).toMatchObject({ keys: [{ kty: 'OKP' }] });
+  // The active key, and the next one.
+  expect(await jwksOf(args)).toMatchObject({ keys: [{ kty: 'OKP' }, { kty: 'OKP' }] });
   expect(await second.stop('SIGINT')).toBe(0);
   expect(await survivors(dataDir)).toBe('');
 });
