@@ -20,6 +20,7 @@ import type { Admission, Authenticate, ConnectRequest } from './authenticate.js'
 import { forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import { returnCodeOf } from './mqtt-codes.js';
+import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { withinTime } from './time-limit.js';
 import type { SessionContext } from './verify-token.js';
@@ -43,6 +44,10 @@ class HostRefusal extends InsufficientScopeError {
     super('refused by a hook of the host', { cause, detail: 'refused by a hook of the host' });
     this.returnCode = (cause as { returnCode?: number } | null)?.returnCode;
   }
+}
+
+function answerCodeOf(error: OAuthError): number {
+  return (error instanceof HostRefusal ? error.returnCode : undefined) ?? returnCodeOf(error);
 }
 
 const MQTT_5 = 5;
@@ -69,6 +74,7 @@ export function createConnectHooks(deps: {
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly notify: Notify;
   readonly limits: Limits;
   readonly isGuarded: (client: Client) => boolean;
   /** Fits the stored session to the rights before Aedes restores it. */
@@ -76,20 +82,25 @@ export function createConnectHooks(deps: {
   /** Opens the session. Throws when it cannot be kept within its bounds. */
   readonly open: (client: Client, packet: ConnectPacket, admission: Admission) => void;
 }): ConnectHooks {
-  const { broker, authenticate, clock, logger, limits, isGuarded, narrow, open } = deps;
+  const { broker, authenticate, clock, logger, notify, limits, isGuarded, narrow, open } = deps;
   const pendings = new WeakMap<Client, Pending>();
 
   const logRefusal = (client: Client, packet: ConnectPacket | undefined, error: Error): void => {
     const isOAuth = error instanceof OAuthError;
+    const mqttClientId = packet && forLog(packet.clientId);
+    const reason = isOAuth ? error.error : 'protocol';
+    const returnCode = isOAuth ? answerCodeOf(error) : undefined;
+    const address = addressOf(client);
     const fields = {
       event: 'connect.refused',
-      mqttClientId: packet && forLog(packet.clientId),
-      reason: isOAuth ? error.error : 'protocol',
+      mqttClientId,
+      reason,
       detail: forLog((isOAuth ? error.detail : undefined) ?? error.message),
-      ...(isOAuth ? { returnCode: returnCodeOf(error) } : {}),
-      address: addressOf(client),
+      ...(returnCode === undefined ? {} : { returnCode }),
+      address,
     };
     logger.warn(fields, 'connection refused');
+    notify('connect-refused', { mqttClientId, reason, returnCode, address });
   };
 
   const preConnect: Compose<'preConnect'> = (host) => (client, packet, callback) => {
@@ -170,8 +181,7 @@ export function createConnectHooks(deps: {
             ? error
             : new UnavailableError('the broker cannot decide now', { cause: error });
         logRefusal(client, pending?.packet, known);
-        const returnCode =
-          (known instanceof HostRefusal ? known.returnCode : undefined) ?? returnCodeOf(known);
+        const returnCode = answerCodeOf(known);
         answer(Object.assign(new Error(known.message), { returnCode }), false);
       };
       if (pending === undefined) {

@@ -17,6 +17,7 @@ import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes
 import type { Authenticate } from './authenticate.js';
 import { createDecisionLog, forLog } from './decision-log.js';
 import { asError, composeHook } from './host-hooks.js';
+import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
 import type { Renew } from './renew.js';
@@ -31,6 +32,7 @@ export interface InstallDeps {
   readonly guards: StreamGuards;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly notify: Notify;
   readonly limits: Limits;
 }
 
@@ -50,7 +52,7 @@ function listen(
   sessionOf: (client: Client) => Session | undefined,
   closeLater: (client: Client) => void,
 ): void {
-  const { sessions, guards, clock, logger } = deps;
+  const { sessions, guards, clock, logger, notify } = deps;
 
   broker.on('connackSent', ({ returnCode }, client) => {
     const session = sessionOf(client);
@@ -58,17 +60,15 @@ function listen(
     sessions.begin(session);
     guards.release(client.conn);
     const { clientId, jti, expiresAt } = session.context;
-    logger.info(
-      {
-        event: 'connect.accepted',
-        clientId,
-        mqttClientId: client.id,
-        jti,
-        expiresAt,
-        address: addressOf(client),
-      },
-      'connection accepted',
-    );
+    const notice = {
+      clientId,
+      mqttClientId: client.id,
+      jti,
+      expiresAt,
+      address: addressOf(client),
+    };
+    logger.info({ event: 'connect.accepted', ...notice }, 'connection accepted');
+    notify('connect', notice);
   });
 
   broker.on('ping', (_packet, client) => {
@@ -101,7 +101,7 @@ function listen(
 export function installHooks(broker: Aedes, deps: InstallDeps): void {
   assertSupported(broker);
   markInstalled(broker);
-  const { authenticate, renew, sessions, guards, clock, logger, limits } = deps;
+  const { authenticate, renew, sessions, guards, clock, logger, notify, limits } = deps;
   const bySessionClient = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
 
@@ -118,7 +118,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     });
   };
 
-  const decisions = createDecisionLog(logger);
+  const decisions = createDecisionLog({ logger, notify });
   const traffic = createTrafficHooks({
     broker,
     clock,
@@ -152,6 +152,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     stored,
     clock,
     logger,
+    notify,
     decisions,
     limits,
     sessionOf,
@@ -163,6 +164,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     authenticate,
     clock,
     logger,
+    notify,
     limits,
     isGuarded: ({ conn }) => guards.isHolding(conn),
     narrow: (client, context) =>

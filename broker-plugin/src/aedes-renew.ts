@@ -32,6 +32,7 @@ import {
 import { authorize } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError, once } from './host-hooks.js';
+import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
 import type { Session, Sessions } from './sessions.js';
@@ -65,12 +66,13 @@ export function createRenewals(deps: {
   readonly stored: StoredSessions;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly notify: Notify;
   readonly decisions: DecisionLog;
   readonly limits: Limits;
   readonly sessionOf: (client: Client) => Session | undefined;
   readonly isAllowedFilter: (context: SessionContext, subscription: Subscription) => boolean;
 }): Renewals {
-  const { broker, renew, sessions, stored, clock, logger, decisions, limits } = deps;
+  const { broker, renew, sessions, stored, clock, logger, notify, decisions, limits } = deps;
   const { sessionOf, isAllowedFilter } = deps;
   const underWay = new WeakSet<Session>();
   const renewed = new WeakSet<Session>();
@@ -116,18 +118,21 @@ export function createRenewals(deps: {
     const { clientId, jti, expiresAt } = context;
     const fields = { event: 'session.renewed', clientId, jti, expiresAt, endedSubscriptions };
     logger.info(fields, 'session renewed');
+    notify('renewed', { clientId, jti, expiresAt });
   };
 
   const logRefusal = (clientId: string | undefined, thrown: unknown): void => {
     const error = asError(thrown);
     const isOAuth = error instanceof OAuthError;
+    const reason = isOAuth ? error.error : 'failed';
     const fields = {
       event: 'renew.refused',
       clientId,
-      reason: isOAuth ? error.error : 'failed',
+      reason,
       detail: forLog((isOAuth ? error.detail : undefined) ?? error.message),
     };
     logger.warn(fields, 'renewal refused');
+    notify('renew-refused', { clientId, reason });
   };
 
   return {

@@ -7,8 +7,10 @@
  *
  * @module
  */
-import { formatTopicScope, type Logger, type TopicRequest } from '@latchkey/shared';
+import type { Logger, TopicRequest } from '@latchkey/shared';
 import type { TopicDecision } from './authorize.js';
+import { describeDecision } from './explain.js';
+import type { Notify } from './notices.js';
 import type { SessionContext } from './verify-token.js';
 
 const MAX_TEXT_LENGTH = 256;
@@ -22,32 +24,41 @@ export function forLog(text: string): string {
 }
 
 export interface DecisionLog {
-  /** Allowed decisions at debug, refusals at warn; costs nothing when debug is off. */
+  /** Allowed decisions at debug, at no cost when debug is off; refusals at warn and as an event. */
   write(context: SessionContext, request: TopicRequest, decision: TopicDecision): void;
 }
 
-export function createDecisionLog(logger: Logger): DecisionLog {
+export function createDecisionLog(deps: {
+  readonly logger: Logger;
+  readonly notify: Notify;
+}): DecisionLog {
+  const { logger, notify } = deps;
   return {
     write: ({ clientId }, request, decision) => {
       if (decision.allowed && logger.isLevelEnabled?.('debug') === false) return;
       const { action } = request;
+      const topic = forLog(request.topic);
       const fields = {
         clientId,
-        topic: forLog(request.topic),
+        topic,
         ...(action === 'receive' ? {} : { qos: request.qos }),
         ...(action === 'publish' ? { retain: request.retain } : {}),
       };
-      if (decision.allowed) {
-        const scope = formatTopicScope(decision.scope);
+      const why = describeDecision(decision);
+      if (why.allowed) {
+        const { scope } = why;
         logger.debug({ event: `${action}.allowed`, ...fields, scope }, `${action} allowed`);
         return;
       }
-      const { reason, detail, nearest } = decision;
-      const closest = nearest === undefined ? {} : { nearest: formatTopicScope(nearest) };
+      const { reason, nearest } = why;
+      const detail = forLog(why.detail);
+      const closest = nearest === undefined ? {} : { nearest };
       logger.warn(
-        { event: `${action}.refused`, ...fields, reason, detail: forLog(detail), ...closest },
+        { event: `${action}.refused`, ...fields, reason, detail, ...closest },
         `${action} refused`,
       );
+      if (action === 'receive') return;
+      notify(`${action}-refused`, { clientId, topic, reason, detail, nearest });
     },
   };
 }

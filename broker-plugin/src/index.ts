@@ -1,3 +1,18 @@
 /** Public surface of `@latchkey/broker-plugin`: exports only. */
+export type {
+  Explain,
+  ExplainRequest,
+  ExplainSubject,
+  Explanation,
+} from './explain.js';
 export { createLatchkey, type Latchkey } from './latchkey.js';
+export { METRICS_CONTENT_TYPE } from './metrics.js';
+export type {
+  ConnectNotice,
+  ConnectRefusedNotice,
+  Events,
+  LatchkeyEvents,
+  RefusedNotice,
+  RenewedNotice,
+} from './notices.js';
 export { DEFAULT_LIMITS, type LatchkeyOptions, type Limits } from './options.js';

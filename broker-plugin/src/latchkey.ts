@@ -18,7 +18,10 @@ import {
 import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
 import { createAuthenticate } from './authenticate.js';
+import { createExplain, type Explain } from './explain.js';
 import { createKnownTokens } from './known-tokens.js';
+import { createMetrics } from './metrics.js';
+import { createNotices, type Events } from './notices.js';
 import { type LatchkeyOptions, resolveLimits } from './options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
@@ -37,6 +40,17 @@ export interface Latchkey {
    * connection that was not guarded is refused.
    */
   guard<Stream extends Duplex>(stream: Stream): Stream;
+  /**
+   * What a token, or a client that is connected now, may do, and why: the code that decides, asked
+   * without a packet.
+   */
+  readonly explain: Explain;
+  /** `connect`, `connect-refused`, `publish-refused`, `subscribe-refused`, `renewed`, `expired` … */
+  readonly events: Events;
+  /** Counters and gauges in the text format of Prometheus. */
+  metrics(): string;
+  /** Whether keys of the issuer are at hand, so that clients can be let in. */
+  isReady(): boolean;
   /** Ends every session and connection of the plugin, and its timers. */
   close(): Promise<void>;
 }
@@ -53,11 +67,17 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const http =
     options.http ?? createHttpClient({ timeoutMs: JWKS_TIMEOUT_MS, maxBodyBytes: JWKS_MAX_BYTES });
 
+  const metrics = createMetrics({
+    sessions: () => sessions.size,
+    knownTokens: () => knownTokens.size,
+    issuerKeys: () => keys.size,
+  });
+  const { events, notify } = createNotices({ logger, count: metrics.count });
   const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
   const onKeyRemoved = () => knownTokens.clear();
   const keys = createIssuerKeys({ issuer, http, clock, logger, onKeyRemoved });
-  const sessions = createSessions({ clock, logger });
-  const guards = createStreamGuards({ clock, logger, limits });
+  const sessions = createSessions({ clock, logger, notify });
+  const guards = createStreamGuards({ clock, logger, notify, limits });
   const verifyToken = createVerifyToken({
     issuer,
     audience,
@@ -94,13 +114,30 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     install: (broker) => {
       if (stop.signal.aborted) throw new TypeError('install after close');
       const renew = createRenew({ verifyToken, clock });
-      installHooks(broker, { authenticate, renew, sessions, guards, clock, logger, limits });
+      installHooks(broker, {
+        authenticate,
+        renew,
+        sessions,
+        guards,
+        clock,
+        logger,
+        notify,
+        limits,
+      });
       start();
     },
     guard: (stream) => {
       if (stop.signal.aborted) return stream.destroy();
       return guards.guard(stream);
     },
+    explain: createExplain({
+      verifyToken,
+      findContext: (clientId) => sessions.find(clientId)?.context,
+      clock,
+    }),
+    events,
+    metrics: metrics.format,
+    isReady: () => keys.size > 0,
     close: async () => {
       stop.abort();
       guards.destroyAll();

@@ -13,6 +13,7 @@
  * @module
  */
 import type { Allowed, Clock, Logger, NumericDate } from '@latchkey/shared';
+import type { Notify } from './notices.js';
 import type { SessionContext } from './verify-token.js';
 
 /**
@@ -49,6 +50,8 @@ export interface Sessions {
   /** Ends every session whose token is expired. Called about once a second. */
   sweep(): void;
   endAll(): void;
+  /** The live session of a client; the newer one while a takeover is under way. */
+  find(clientId: string): Session | undefined;
   readonly size: number;
 }
 
@@ -60,8 +63,12 @@ interface Entry extends Session {
   readonly disconnect: () => void;
 }
 
-export function createSessions(deps: { readonly clock: Clock; readonly logger: Logger }): Sessions {
-  const { clock, logger } = deps;
+export function createSessions(deps: {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly notify: Notify;
+}): Sessions {
+  const { clock, logger, notify } = deps;
   const entries = new Set<Entry>();
   const byExpiry = new Map<NumericDate, Set<Entry>>();
 
@@ -88,6 +95,7 @@ export function createSessions(deps: { readonly clock: Clock; readonly logger: L
     remove(entry);
     if (entry.hasBegun && clock.now() >= expiresAt) {
       logger.info({ event: 'session.expired', clientId }, 'session expired');
+      notify('expired', { clientId });
     }
     if (entry.hasBegun) logger.info({ event: 'session.closed', clientId }, 'session closed');
     try {
@@ -128,6 +136,10 @@ export function createSessions(deps: { readonly clock: Clock; readonly logger: L
     endAll: () => {
       for (const entry of entries) end(entry);
     },
+    find: (clientId) =>
+      [...entries].findLast(
+        ({ state, context }) => state === 'live' && context.clientId === clientId,
+      ),
     get size() {
       return entries.size;
     },

@@ -16,6 +16,7 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@latchkey/shared';
 import { connectFrameLength, type FrameProblem } from './connect-frame.js';
+import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 
 export interface StreamGuards {
@@ -55,9 +56,10 @@ type Problem = FrameProblem | 'connect-timeout' | 'too-much-before-connack' | 'n
 export function createStreamGuards(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly notify: Notify;
   readonly limits: Limits;
 }): StreamGuards {
-  const { clock, logger, limits } = deps;
+  const { clock, logger, notify, limits } = deps;
   const gates = new Map<object, Gate>();
   const maxHeldBytes = limits.packetBytes + HELD_MARGIN_BYTES;
 
@@ -66,6 +68,8 @@ export function createStreamGuards(deps: {
     gate.chunks = [];
     const address = (gate.stream as { remoteAddress?: string }).remoteAddress;
     logger.warn({ event: 'connect.refused', reason, address }, 'connection refused');
+    const notice = { mqttClientId: undefined, reason, returnCode: undefined, address };
+    notify('connect-refused', notice);
     gate.stream.destroy();
     return false;
   };

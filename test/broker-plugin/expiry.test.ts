@@ -122,7 +122,7 @@ test.each([
   { name: 'in a second', offset: 1 },
 ])('trap 16: a token that expires $name ends its session at that second', async ({ offset }) => {
   const clock = createDrivenClock();
-  const sessions = createSessions({ clock, logger: createCapturedLog() });
+  const sessions = createSessions({ clock, logger: createCapturedLog(), notify: () => undefined });
   let isClosed = false;
   const expiresAt = clock.now() + offset;
   sessions.open({
@@ -147,7 +147,7 @@ test('a clock that goes back and forth loses no session', () => {
   const clock = createDrivenClock();
   const start = clock.now();
   const closed: number[] = [];
-  const sessions = createSessions({ clock, logger: createCapturedLog() });
+  const sessions = createSessions({ clock, logger: createCapturedLog(), notify: () => undefined });
   const open = (expiresAt: number) =>
     sessions.open({
       context: context(expiresAt),
@@ -171,7 +171,7 @@ test('a clock that goes back and forth loses no session', () => {
 test('a connection that fails to close does not keep the others open', () => {
   const clock = createDrivenClock();
   const log = createCapturedLog();
-  const sessions = createSessions({ clock, logger: log });
+  const sessions = createSessions({ clock, logger: log, notify: () => undefined });
   let closed = 0;
   for (const fails of [true, false]) {
     const disconnect = () => {

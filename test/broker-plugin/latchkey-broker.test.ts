@@ -14,7 +14,7 @@ import { parseBrokerConfig } from '../../broker-plugin/src/broker/config.ts';
 import { runProgram } from '../../broker-plugin/src/cli/program.ts';
 import { DEFAULT_LIMITS } from '../../broker-plugin/src/options.ts';
 import { BROKER, type IssuerServer, startIssuer } from '../helpers/issuer-server.ts';
-import { encoded, overTcp } from '../helpers/mqtt-wire.ts';
+import { connectPacket, encoded, overTcp } from '../helpers/mqtt-wire.ts';
 
 const EXAMPLE = new URL('../../broker-plugin/broker.example.toml', import.meta.url);
 const head = 'issuer = "https://id.example"\naudience = "mqtts://broker.example"\n';
@@ -24,9 +24,13 @@ test('broker.example.toml shows every option, and what is commented out is the d
   const text = await readFile(EXAMPLE, 'utf8');
   const config = parseBrokerConfig(text, 'broker.example.toml');
   expect(config.limits).toEqual(DEFAULT_LIMITS);
-  const uncommented = text.replace(/^# ([a-z_]+ = )/gm, '$1');
+  expect(config.monitor).toBeUndefined();
+  const uncommented = text.replace(/^# ([a-z_]+ = |\[)/gm, '$1');
   expect(uncommented).not.toBe(text);
-  expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual(config);
+  expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual({
+    ...config,
+    monitor: { host: '127.0.0.1', port: 9401 },
+  });
   const names = [...uncommented.matchAll(/^([a-z_]+) = /gm)].map(([, name]) => name);
   expect(new Set(names)).toEqual(
     new Set([
@@ -86,6 +90,12 @@ test.each([
   { name: 'an empty list of listeners', text: `${head}listen = []\n`, path: 'listen' },
   { name: 'the same port twice', text: `${head}${listen}${listen}`, path: 'listen' },
   { name: 'no port', text: `${head}[[listen]]\ntype = "tcp"\n`, path: 'listen.0.port' },
+  { name: 'no port for http', text: `${head}${listen}[http]\n`, path: 'http.port' },
+  {
+    name: 'http beyond loopback',
+    text: `${head}${listen}[http]\nhost = "0.0.0.0"\nport = 9401\n`,
+    path: 'http.host',
+  },
   {
     name: 'a fraction of a byte',
     text: `${head}[limits]\npacket_bytes = 1.5\n${listen}`,
@@ -337,4 +347,85 @@ test('--version prints the version of the package', async () => {
   const broker = run('--version');
   expect(await broker.exitCode).toBe(0);
   expect(broker.out()).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+const withHttp = (source: IssuerServer) => `${tcpAndWebSocket(source)}[http]\nport = 0\n`;
+
+async function monitorUrl(broker: Run): Promise<string> {
+  for (;;) {
+    const line = broker
+      .out()
+      .split('\n')
+      .find((one) => one.includes('"type":"http"'));
+    if (line !== undefined) return `http://127.0.0.1:${JSON.parse(line).port}`;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test('/healthz, /readyz and /metrics answer, and count what happened', async () => {
+  const { issuer, broker, port } = await started(withHttp);
+  const url = await monitorUrl(broker);
+  await broker.event('keys.updated');
+  const health = await fetch(`${url}/healthz`);
+  expect([health.status, await health.json()]).toEqual([200, { status: 'ok' }]);
+  const ready = await fetch(`${url}/readyz`);
+  expect([ready.status, await ready.json()]).toEqual([200, { status: 'ready' }]);
+
+  const good = await overTcp(port);
+  good.send(connectPacket(await issuer.token()));
+  await good.next('connack');
+  const bad = await overTcp(port);
+  bad.send(connectPacket('guess'));
+  await bad.closed;
+  const answer = await fetch(`${url}/metrics`);
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  const text = await answer.text();
+  expect(text).toContain('\nlatchkey_connections_accepted_total 1\n');
+  expect(text).toContain('\nlatchkey_connections_refused_total{reason="invalid_token"} 1\n');
+  expect(text).toContain('\nlatchkey_sessions 1\n');
+  expect(text).toContain('\nlatchkey_known_tokens 1\n');
+  expect(text).toContain('\nlatchkey_issuer_keys 1\n');
+  for (const line of text.trimEnd().split('\n')) {
+    expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{reason="[a-z_-]+"\})? [0-9.e+-]+)$/);
+  }
+});
+
+test.each([
+  { method: 'GET', path: '/', status: 404 },
+  { method: 'GET', path: '/metrics/', status: 404 },
+  { method: 'GET', path: '/metrics?x=1', status: 200 },
+  { method: 'HEAD', path: '/metrics', status: 200 },
+  { method: 'POST', path: '/metrics', status: 405 },
+])('$method $path is answered with $status', async ({ method, path, status }) => {
+  const { broker } = await started(withHttp);
+  const answer = await fetch(`${await monitorUrl(broker)}${path}`, { method });
+  expect(answer.status).toBe(status);
+});
+
+test('a broker without keys of its issuer runs and is not ready', async () => {
+  const issuer = await startIssuer(systemClock);
+  issuer.answer = (_path, response) => {
+    response.writeHead(503).end();
+    return true;
+  };
+  const broker = run('--config', await file(withHttp(issuer)));
+  const url = await monitorUrl(broker);
+  await broker.event('keys.unavailable');
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  const ready = await fetch(`${url}/readyz`);
+  expect([ready.status, await ready.json()]).toEqual([503, { status: 'unavailable' }]);
+});
+
+test('a port for http that is taken ends the program with its entry named', async () => {
+  const { port } = await started();
+  const issuer = await startIssuer(systemClock);
+  const broker = run('--config', await file(`${tcpAndWebSocket(issuer)}[http]\nport = ${port}\n`));
+  expect(await broker.exitCode).toBe(1);
+  expect(broker.err()).toContain(`http (127.0.0.1:${port}): the port is taken`);
+});
+
+test('without [http] nothing but the listeners is open', async () => {
+  const { broker } = await started();
+  await webSocketPort(broker);
+  expect(broker.out()).not.toContain('"type":"http"');
 });

@@ -71,9 +71,12 @@ test('an allowed decision costs nothing when debug is off', () => {
       throw new Error('formatted for nothing');
     },
   });
-  createDecisionLog(logger).write(context, request, { allowed: true, scope: scope as never });
+  createDecisionLog({ logger, notify: () => undefined }).write(context, request, {
+    allowed: true,
+    scope: scope as never,
+  });
   expect(lines).toEqual([]);
-  createDecisionLog(logger).write(context, request, {
+  createDecisionLog({ logger, notify: () => undefined }).write(context, request, {
     allowed: false,
     reason: 'no-scope',
     detail: 'no scope for publishing',

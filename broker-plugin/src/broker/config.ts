@@ -29,6 +29,12 @@ export interface ListenConfig {
   readonly port: number;
 }
 
+/** Where metrics and health are told. */
+export interface MonitorConfig {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface BrokerConfig {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
@@ -37,6 +43,8 @@ export interface BrokerConfig {
   /** Connections at once, for each listener. */
   readonly maxConnections: number;
   readonly listen: readonly ListenConfig[];
+  /** `undefined`: nowhere. */
+  readonly monitor: MonitorConfig | undefined;
 }
 
 const MAX_LISTENERS = 16;
@@ -60,6 +68,20 @@ const listenSchema = v.strictObject({
       v.check(
         isLoopbackHost,
         'must be a loopback host such as 127.0.0.1: listeners have no TLS yet, and tokens would cross the network in clear text',
+      ),
+    ),
+    '127.0.0.1',
+  ),
+  port: whole(0, 65_535),
+});
+
+const httpSchema = v.strictObject({
+  host: v.optional(
+    v.pipe(
+      text,
+      v.check(
+        isLoopbackHost,
+        'must be a loopback host such as 127.0.0.1: whoever reads it is not asked who they are',
       ),
     ),
     '127.0.0.1',
@@ -115,11 +137,12 @@ const configSchema = v.strictObject({
     v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
     v.check(haveOwnPorts, 'must not name one host and port twice'),
   ),
+  http: v.optional(httpSchema),
 });
 
 /** Parses the text of a config file; `file` is its name for messages. */
 export function parseBrokerConfig(source: string, file: string): BrokerConfig {
-  const { issuer, audience, log_level, limits, listen } = parseConfigText(
+  const { issuer, audience, log_level, limits, listen, http } = parseConfigText(
     configSchema,
     source,
     file,
@@ -139,6 +162,7 @@ export function parseBrokerConfig(source: string, file: string): BrokerConfig {
       knownTokens: limits.known_tokens,
     }),
     listen,
+    monitor: http,
   });
 }
 

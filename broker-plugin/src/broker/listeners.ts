@@ -92,6 +92,21 @@ function describe(error: unknown): string {
   return code ?? (error as Error).message;
 }
 
+/** Listens and answers with the port in use; `entry` names the configuration in an error. */
+export async function listenOn(
+  server: TcpServer,
+  { host, port }: { readonly host: string; readonly port: number },
+  entry: string,
+): Promise<number> {
+  try {
+    server.listen(port, host.replace(/^\[|\]$/g, ''));
+    await once(server, 'listening');
+  } catch (cause) {
+    throw new ListenError(`${entry}: ${describe(cause)}`, { cause });
+  }
+  return (server.address() as AddressInfo).port;
+}
+
 /** Starts to listen; `index` is the place of the entry in the configuration. */
 export async function openListener(options: ListenerOptions, index: number): Promise<Listener> {
   const { config, accept, maxConnections } = options;
@@ -101,14 +116,7 @@ export async function openListener(options: ListenerOptions, index: number): Pro
       ? createTcpServer({ noDelay: true }, (socket) => accept(socket))
       : createWebSocketListener(options);
   server.maxConnections = maxConnections;
-  try {
-    server.listen(config.port, host.replace(/^\[|\]$/g, ''));
-    await once(server, 'listening');
-  } catch (cause) {
-    const entry = `listen.${index} (${type} ${host}:${config.port})`;
-    throw new ListenError(`${entry}: ${describe(cause)}`, { cause });
-  }
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOn(server, config, `listen.${index} (${type} ${host}:${config.port})`);
   return {
     type,
     host,

@@ -12,9 +12,11 @@ import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
 import type { BrokerConfig } from './config.js';
 import { type Listener, openListener } from './listeners.js';
+import { type Monitor, openMonitor } from './monitor.js';
 
 export interface Broker {
   readonly listeners: readonly Listener[];
+  readonly monitor: Monitor | undefined;
   /** Stops accepting, ends the sessions, and resolves when nothing is left. */
   close(): Promise<void>;
 }
@@ -29,9 +31,11 @@ export async function startBroker(
   const latchkey = createLatchkey({ issuer, audience, limits, ...deps });
   latchkey.install(aedes);
   const listeners: Listener[] = [];
+  let monitor: Monitor | undefined;
 
   const close = async (): Promise<void> => {
     const closed = listeners.map((listener) => listener.close());
+    await monitor?.close();
     await latchkey.close();
     await new Promise<void>((resolve) => aedes.close(resolve));
     await Promise.all(closed);
@@ -53,9 +57,14 @@ export async function startBroker(
       const { type, host, port } = listener;
       logger.info({ event: 'broker.listening', type, host, port }, 'listening');
     }
+    if (config.monitor !== undefined) {
+      monitor = await openMonitor(config.monitor, { latchkey });
+      const { host, port } = monitor;
+      logger.info({ event: 'broker.listening', type: 'http', host, port }, 'listening');
+    }
   } catch (error) {
     await close();
     throw error;
   }
-  return { listeners, close };
+  return { listeners, monitor, close };
 }

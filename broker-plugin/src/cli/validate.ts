@@ -12,8 +12,9 @@ import { loadBrokerConfig } from '../broker/config.js';
 import { type ConfigOptions, type Io, writeLine } from './io.js';
 
 export async function runValidate(options: ConfigOptions, io: Io): Promise<number> {
-  const { issuer, audience, listen } = await loadBrokerConfig(options.config);
-  const ports = listen.map(({ type, host, port }) => `${type} ${host}:${port}`).join(', ');
+  const { issuer, audience, listen, monitor } = await loadBrokerConfig(options.config);
+  const open = [...listen, ...(monitor === undefined ? [] : [{ type: 'http', ...monitor }])];
+  const ports = open.map(({ type, host, port }) => `${type} ${host}:${port}`).join(', ');
   writeLine(
     io.stdout,
     `${options.config} is valid: issuer ${issuer}, audience ${audience}, ${ports}`,

@@ -27,6 +27,8 @@ export interface IssuerKeys {
    * ask; all who ask meanwhile share one fetch.
    */
   findKey(kid: string | undefined): PublicKey | undefined | Promise<PublicKey | undefined>;
+  /** How many keys are at hand: none before the first fetch. */
+  readonly size: number;
   /** Keeps the keys fresh until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -143,6 +145,9 @@ export function createIssuerKeys(deps: {
 
   return {
     findKey: (kid) => (kid === undefined ? undefined : (keys.get(kid) ?? lookAgain(kid))),
+    get size() {
+      return keys.size;
+    },
     run: async (signal) => {
       while (!signal.aborted) {
         await refresh(signal);
