@@ -133,10 +133,10 @@ test('the log is JSON lines, and warns when clients go elsewhere', async () => {
 
 test('an error in the settings ends serve with exit code 2 and without a stack', async () => {
   const live = await init();
-  writeFileSync(join(live.dataDir, 'authority.toml'), 'issuer = "x"\nlisten = 1\ntls = true\n');
+  writeFileSync(join(live.dataDir, 'authority.toml'), 'issuer = "x"\nlisten = 1\ntsl = true\n');
   const running = startProgram('latchkey', ['serve', '--data-dir', live.dataDir]);
   expect(await running.stop('SIGCONT')).toBe(2);
   const printed = running.lines.join('\n');
-  for (const name of ['issuer:', 'listen:', 'tls: unknown key']) expect(printed).toContain(name);
+  for (const name of ['issuer:', 'listen:', 'tsl: unknown key']) expect(printed).toContain(name);
   expect(printed).not.toContain('    at ');
 });

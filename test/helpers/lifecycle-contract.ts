@@ -681,7 +681,8 @@ export function describeLifecycle(
                 return registry.startKeyRotation(clientId, { key });
               case 'enroll':
                 return registry.redeem({ codeHash: 'h', clientId, key });
-              default:
+              case 'finish':
+              case 'cancel':
                 return registry.endKeyRotation(clientId, verb);
             }
           };

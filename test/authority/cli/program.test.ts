@@ -356,7 +356,7 @@ describe('serve', () => {
         listen,
       ]);
       expect(exitCode).toBe(2);
-      expect(stderr).toMatch(/--listen must be an address of this machine only.*TLS/);
+      expect(stderr).toMatch(/--listen is reached from other machines, and there is no TLS/);
     },
   );
 
