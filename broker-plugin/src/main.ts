@@ -18,4 +18,5 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stderr: process.stderr,
   clock: systemClock,
   signal: stop.signal,
+  onReload: (listener) => process.on('SIGHUP', listener),
 });

@@ -29,6 +29,18 @@ test('broker.example.toml shows every option, and what is commented out is the d
   expect(uncommented).not.toBe(text);
   expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual({
     ...config,
+    listen: [
+      ...config.listen,
+      {
+        type: 'tls',
+        host: '0.0.0.0',
+        port: 8883,
+        tls: {
+          certificateFile: '/etc/latchkey/broker.crt',
+          keyFile: '/etc/latchkey/broker.key',
+        },
+      },
+    ],
     monitor: { host: '127.0.0.1', port: 9401 },
   });
   const names = [...uncommented.matchAll(/^([a-z_]+) = /gm)].map(([, name]) => name);
@@ -45,6 +57,8 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'max_keepalive_seconds',
       'filters_per_subscribe',
       'known_tokens',
+      'certificate_file',
+      'key_file',
       'type',
       'host',
       'port',
@@ -65,7 +79,7 @@ function problems(text: string): readonly { path: string; message: string }[] {
 test('all problems of a file are listed at once', () => {
   const text =
     'issuer = "http://id.example"\naudience = "x y"\nlog_level = "loud"\nfoo = 1\n' +
-    '[limits]\npacket_bytes = 0\nbar = 2\n[[listen]]\ntype = "udp"\nhost = "0.0.0.0"\nport = 70000\n';
+    '[limits]\npacket_bytes = 0\nbar = 2\n[[listen]]\ntype = "tcp"\nhost = "0.0.0.0"\nport = 70000\n';
   expect(
     problems(text)
       .map(({ path }) => path)
@@ -78,7 +92,6 @@ test('all problems of a file are listed at once', () => {
     'limits.packet_bytes',
     'listen.0.host',
     'listen.0.port',
-    'listen.0.type',
     'log_level',
   ]);
 });
@@ -90,6 +103,21 @@ test.each([
   { name: 'an empty list of listeners', text: `${head}listen = []\n`, path: 'listen' },
   { name: 'the same port twice', text: `${head}${listen}${listen}`, path: 'listen' },
   { name: 'no port', text: `${head}[[listen]]\ntype = "tcp"\n`, path: 'listen.0.port' },
+  {
+    name: 'a listener of no known type',
+    text: `${head}[[listen]]\ntype = "udp"\nport = 1883\n`,
+    path: 'listen.0.type',
+  },
+  {
+    name: 'TLS without a key',
+    text: `${head}[[listen]]\ntype = "tls"\nport = 8883\ncertificate_file = "a"\n`,
+    path: 'listen.0.key_file',
+  },
+  {
+    name: 'a key where there is no TLS',
+    text: `${head}[[listen]]\ntype = "tcp"\nport = 1883\nkey_file = "a"\n`,
+    path: 'listen.0.key_file',
+  },
   { name: 'no port for http', text: `${head}${listen}[http]\n`, path: 'http.port' },
   {
     name: 'http beyond loopback',
@@ -115,7 +143,7 @@ test.each([
   expect(problems(text).map((problem) => problem.path)).toEqual([path]);
 });
 
-test('listening beyond loopback is refused with the reason: there is no TLS yet', () => {
+test('listening beyond loopback without TLS is refused with the reason', () => {
   const [problem] = problems(`${head}[[listen]]\ntype = "tcp"\nhost = "0.0.0.0"\nport = 1883\n`);
   expect(problem?.message).toContain('TLS');
 });

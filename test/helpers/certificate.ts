@@ -8,18 +8,27 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-let certificate: { readonly key: string; readonly cert: string } | undefined;
+interface Certificate {
+  readonly key: string;
+  readonly cert: string;
+}
+let certificate: Certificate | undefined;
 
 /** A self-signed certificate, made once for each run of a test file. */
-export function selfSigned(): { readonly key: string; readonly cert: string } {
-  if (certificate !== undefined) return certificate;
+export function selfSigned(): Certificate {
+  certificate ??= newSelfSigned();
+  return certificate;
+}
+
+/** Another one, with another key. */
+export function newSelfSigned(): Certificate {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-cert-'));
   const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
   const names = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
   execFileSync('openssl', ['req', '-x509', ...names, '-keyout', keyFile, '-out', certFile], {
     stdio: 'ignore',
   });
-  certificate = { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') };
+  const made = { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') };
   rmSync(dir, { recursive: true });
-  return certificate;
+  return made;
 }

@@ -20,13 +20,16 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { DEFAULT_LIMITS, LIMIT_BOUNDS, type Limits } from '../options.js';
+import type { TlsFiles } from './tls-files.js';
 
-export type ListenerType = 'tcp' | 'websocket';
+export type ListenerType = 'tcp' | 'websocket' | 'tls' | 'secure-websocket';
 
 export interface ListenConfig {
   readonly type: ListenerType;
   readonly host: string;
   readonly port: number;
+  /** For `tls` and `secure-websocket`. */
+  readonly tls: TlsFiles | undefined;
 }
 
 /** Where metrics and health are told. */
@@ -60,20 +63,40 @@ const whole = (least: number, most: number) => {
   );
 };
 
-const listenSchema = v.strictObject({
+const plainSchema = v.strictObject({
   type: v.picklist(['tcp', 'websocket']),
   host: v.optional(
     v.pipe(
       text,
       v.check(
         isLoopbackHost,
-        'must be a loopback host such as 127.0.0.1: listeners have no TLS yet, and tokens would cross the network in clear text',
+        'must be a loopback host such as 127.0.0.1: without TLS, tokens would cross the network in clear text; take type tls or secure-websocket',
       ),
     ),
     '127.0.0.1',
   ),
   port: whole(0, 65_535),
 });
+
+const nonEmpty = v.pipe(text, v.nonEmpty('must not be empty'));
+const secureSchema = v.strictObject({
+  type: v.picklist(['tls', 'secure-websocket']),
+  host: v.optional(nonEmpty, '127.0.0.1'),
+  port: whole(0, 65_535),
+  certificate_file: nonEmpty,
+  key_file: nonEmpty,
+});
+
+const listenSchema = v.variant('type', [plainSchema, secureSchema]);
+
+function listenConfig(entry: v.InferOutput<typeof listenSchema>): ListenConfig {
+  const { type, host, port } = entry;
+  const tls =
+    'key_file' in entry
+      ? { certificateFile: entry.certificate_file, keyFile: entry.key_file }
+      : undefined;
+  return { type, host, port, tls };
+}
 
 const httpSchema = v.strictObject({
   host: v.optional(
@@ -161,7 +184,7 @@ export function parseBrokerConfig(source: string, file: string): BrokerConfig {
       filtersPerSubscribe: limits.filters_per_subscribe,
       knownTokens: limits.known_tokens,
     }),
-    listen,
+    listen: listen.map(listenConfig),
     monitor: http,
   });
 }

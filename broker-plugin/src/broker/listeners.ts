@@ -1,5 +1,5 @@
 /**
- * Listeners of `latchkey-broker`: MQTT over TCP and over WebSocket.
+ * Listeners of `latchkey-broker`: MQTT over TCP and over WebSocket, with TLS or without.
  *
  * Units   bytes and milliseconds as the names say.
  * Errors  `ListenError`, naming the entry of the configuration that cannot listen.
@@ -8,15 +8,29 @@
  * @module
  */
 import { once } from 'node:events';
-import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import {
   type AddressInfo,
   createServer as createTcpServer,
+  type Socket,
   type Server as TcpServer,
 } from 'node:net';
 import type { Duplex } from 'node:stream';
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TlsOptions,
+  type Server as TlsServer,
+} from 'node:tls';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import type { ListenConfig } from './config.js';
+import { readTlsFiles, TlsFileError } from './tls-files.js';
 
 /** Takes a new connection; `request` is that of the WebSocket handshake. */
 export type Accept = (stream: Duplex, request?: IncomingMessage) => void;
@@ -26,6 +40,8 @@ export interface Listener {
   readonly host: string;
   /** The port in use, also when the configuration says 0. */
   readonly port: number;
+  /** Reads certificate and key anew, for connections from now on. Keeps the old ones on a failure. */
+  reload(): Promise<void>;
   /** Stops accepting and resolves when every connection is gone; ends those that did not come far. */
   close(): Promise<void>;
 }
@@ -53,11 +69,18 @@ function refuseUpgrade(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-function createWebSocketListener(options: ListenerOptions): Server {
+function createWebSocketListener(
+  options: ListenerOptions,
+  secure: SecureContextOptions | undefined,
+): Server {
   const { accept, maxMessageBytes, handshakeTimeoutMs } = options;
-  const http = createHttpServer((_request, response) => {
+  const handle = (_request: IncomingMessage, response: ServerResponse): void => {
     response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end();
-  });
+  };
+  const http =
+    secure === undefined
+      ? createHttpServer(handle)
+      : createHttpsServer({ ...secure, handshakeTimeout: handshakeTimeoutMs }, handle);
   http.headersTimeout = handshakeTimeoutMs;
   http.requestTimeout = handshakeTimeoutMs;
   const webSockets = new WebSocketServer({
@@ -107,23 +130,58 @@ export async function listenOn(
   return (server.address() as AddressInfo).port;
 }
 
+async function tlsOf(
+  { tls }: ListenConfig,
+  entry: string,
+): Promise<SecureContextOptions | undefined> {
+  try {
+    return tls && (await readTlsFiles(tls));
+  } catch (cause) {
+    if (!(cause instanceof TlsFileError)) throw cause;
+    throw new ListenError(`${entry}: ${cause.message}`, { cause });
+  }
+}
+
+function createServer(
+  options: ListenerOptions,
+  secure: SecureContextOptions | undefined,
+): TcpServer {
+  const { config, accept, handshakeTimeoutMs } = options;
+  if (config.type.endsWith('websocket')) return createWebSocketListener(options, secure);
+  if (secure === undefined) return createTcpServer({ noDelay: true }, (socket) => accept(socket));
+  const tls: TlsOptions = { ...secure, noDelay: true, handshakeTimeout: handshakeTimeoutMs };
+  return createTlsServer(tls, (socket) => accept(socket));
+}
+
 /** Starts to listen; `index` is the place of the entry in the configuration. */
 export async function openListener(options: ListenerOptions, index: number): Promise<Listener> {
-  const { config, accept, maxConnections } = options;
+  const { config, maxConnections } = options;
   const { type, host } = config;
-  const server: TcpServer =
-    type === 'tcp'
-      ? createTcpServer({ noDelay: true }, (socket) => accept(socket))
-      : createWebSocketListener(options);
+  const entry = `listen.${index} (${type} ${host}:${config.port})`;
+  const secure = await tlsOf(config, entry);
+  const server = createServer(options, secure);
+  // A connection in its TLS handshake is known to nobody else who could end it.
+  const sockets = new Set<Socket>();
+  if (secure !== undefined) {
+    server.on('connection', (socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+  }
   server.maxConnections = maxConnections;
-  const port = await listenOn(server, config, `listen.${index} (${type} ${host}:${config.port})`);
+  const port = await listenOn(server, config, entry);
   return {
     type,
     host,
     port,
+    reload: async () => {
+      const next = await tlsOf(config, entry);
+      if (next !== undefined) (server as TlsServer).setSecureContext(next);
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
         if ('closeAllConnections' in server) (server as Server).closeAllConnections();
       }),
   };

@@ -11,12 +11,14 @@ import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
 import type { BrokerConfig } from './config.js';
-import { type Listener, openListener } from './listeners.js';
+import { ListenError, type Listener, openListener } from './listeners.js';
 import { type Monitor, openMonitor } from './monitor.js';
 
 export interface Broker {
   readonly listeners: readonly Listener[];
   readonly monitor: Monitor | undefined;
+  /** Reads the certificates and their keys anew; a listener that cannot keeps what it has. */
+  reload(): Promise<void>;
   /** Stops accepting, ends the sessions, and resolves when nothing is left. */
   close(): Promise<void>;
 }
@@ -39,6 +41,21 @@ export async function startBroker(
     await latchkey.close();
     await new Promise<void>((resolve) => aedes.close(resolve));
     await Promise.all(closed);
+  };
+
+  const reload = async (): Promise<void> => {
+    for (const [index, listener] of listeners.entries()) {
+      if (config.listen[index]?.tls === undefined) continue;
+      const { type, host, port } = listener;
+      try {
+        await listener.reload();
+        logger.info({ event: 'listener.reloaded', type, host, port }, 'certificate read anew');
+      } catch (error) {
+        if (!(error instanceof ListenError)) throw error;
+        const fields = { event: 'listener.failed', type, host, port, detail: error.message };
+        logger.error(fields, 'the certificate cannot be read, the old one is kept');
+      }
+    }
   };
 
   try {
@@ -66,5 +83,5 @@ export async function startBroker(
     await close();
     throw error;
   }
-  return { listeners, monitor, close };
+  return { listeners, monitor, reload, close };
 }

@@ -18,6 +18,8 @@ export interface Io {
   readonly clock: Clock;
   /** Aborts at SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
+  /** Calls the listener at each SIGHUP. */
+  readonly onReload?: (listener: () => void) => void;
 }
 
 export interface ConfigOptions {

@@ -18,6 +18,11 @@ export async function runRun(options: ConfigOptions, io: Io): Promise<number> {
   const { pino } = await import('pino'); // only the running broker writes a log
   const logger = pino({ level: config.logLevel, base: null, redact: [...redactPaths] }, io.stdout);
   const broker = await startBroker(config, { clock: io.clock, logger });
+  io.onReload?.(() => {
+    broker.reload().catch((error: unknown) => {
+      logger.error({ event: 'reload.failed', err: error }, 'unexpected error');
+    });
+  });
   if (!io.signal.aborted) await once(io.signal, 'abort');
   await broker.close();
   logger.info({ event: 'broker.stopped' }, 'stopped');

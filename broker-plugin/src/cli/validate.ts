@@ -7,12 +7,20 @@
  *
  * @module
  */
-import { EXIT } from '@latchkey/shared';
+import { ConfigError, EXIT } from '@latchkey/shared';
 import { loadBrokerConfig } from '../broker/config.js';
+import { readTlsFiles, TlsFileError } from '../broker/tls-files.js';
 import { type ConfigOptions, type Io, writeLine } from './io.js';
 
 export async function runValidate(options: ConfigOptions, io: Io): Promise<number> {
   const { issuer, audience, listen, monitor } = await loadBrokerConfig(options.config);
+  for (const [i, { tls }] of listen.entries()) {
+    if (tls === undefined) continue;
+    await readTlsFiles(tls).catch((error: unknown) => {
+      if (!(error instanceof TlsFileError)) throw error;
+      throw new ConfigError(options.config, [{ path: `listen.${i}`, message: error.message }]);
+    });
+  }
   const open = [...listen, ...(monitor === undefined ? [] : [{ type: 'http', ...monitor }])];
   const ports = open.map(({ type, host, port }) => `${type} ${host}:${port}`).join(', ');
   writeLine(
