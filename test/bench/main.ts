@@ -11,9 +11,10 @@ import { parseArgs } from 'node:util';
 import { runComparison, type Suite } from './harness.ts';
 import { describeMachine } from './machine.ts';
 import { formatMarkdown, type SuiteReport } from './report.ts';
+import { authoritySuite } from './suites/authority.ts';
 import { sharedSuite } from './suites/shared.ts';
 
-const SUITES: readonly Suite[] = [sharedSuite];
+const SUITES: readonly Suite[] = [sharedSuite, authoritySuite];
 const DEFAULT_ROUNDS = 10;
 
 const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--json FILE]
