@@ -1,5 +1,14 @@
 /** `npm run check` must fail on a planted type, lint or promise error, and pass without one. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,15 +18,25 @@ describe('npm run check', () => {
   const copy = mkdtempSync(join(tmpdir(), 'latchkey-check-'));
   afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
-  /** The tracked and new files, as they are now, beside the installed packages. */
+  /** The tracked and new files, as they are now; installed packages are linked, our own are the copy's. */
   beforeAll(async () => {
     const listing = ['ls-files', '--cached', '--others', '--exclude-standard'];
     const { stdout } = await runCommand('git', listing, { cwd: ROOT });
-    for (const file of stdout.trim().split('\n')) {
+    for (const file of stdout
+      .trim()
+      .split('\n')
+      .filter((name) => existsSync(join(ROOT, name)))) {
       mkdirSync(dirname(join(copy, file)), { recursive: true });
       cpSync(join(ROOT, file), join(copy, file));
     }
-    symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+    const modules = join(copy, 'node_modules');
+    mkdirSync(join(modules, '@latchkey'), { recursive: true });
+    for (const name of readdirSync(join(ROOT, 'node_modules'))) {
+      if (name !== '@latchkey') symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
+    }
+    for (const name of ['shared', 'authority', 'broker-plugin', 'agent']) {
+      symlinkSync(join(copy, name), join(modules, '@latchkey', name));
+    }
   });
 
   const check = () => runCommand('npm', ['run', 'check'], { cwd: copy });
