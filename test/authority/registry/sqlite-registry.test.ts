@@ -6,6 +6,7 @@ import { parseClientId } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
 import { createDrivenClock, type DrivenClock } from '../../helpers/driven-clock.ts';
+import { describeFeedStore } from '../../helpers/feed-contract.ts';
 import { describeLifecycle } from '../../helpers/lifecycle-contract.ts';
 import { temporaryDir } from '../../helpers/processes.ts';
 import { describeRegistry } from '../../helpers/registry-contract.ts';
@@ -31,6 +32,7 @@ function newRegistry(clock: DrivenClock) {
 
 describeRegistry('SQLite', async (clock) => newRegistry(clock));
 describeLifecycle('SQLite', async (clock) => newRegistry(clock));
+describeFeedStore('SQLite', async (clock) => newRegistry(clock));
 
 test('a file that cannot be written is temporarily_unavailable, not a bug', async () => {
   const clock = createDrivenClock();
