@@ -12,9 +12,10 @@ import { runComparison, type Suite } from './harness.ts';
 import { describeMachine } from './machine.ts';
 import { formatMarkdown, type SuiteReport } from './report.ts';
 import { authoritySuite } from './suites/authority.ts';
+import { feedSuite } from './suites/feed.ts';
 import { sharedSuite } from './suites/shared.ts';
 
-const SUITES: readonly Suite[] = [sharedSuite, authoritySuite];
+const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite];
 const DEFAULT_ROUNDS = 10;
 
 const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--json FILE]
