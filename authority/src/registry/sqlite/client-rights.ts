@@ -37,11 +37,15 @@ export function createActiveClients(deps: {
   const selectActive = db.prepare<[string], ClientRow>(
     "SELECT * FROM client WHERE id = ? AND status = 'active'",
   );
-  const selectActiveKeys = db.prepare<{ id: ClientId; kid: string | null; now: number }, KeyRow>(
-    `SELECT client_key.* FROM client_key JOIN client ON client.id = client_key.client
-      WHERE client.id = @id AND client.status = 'active' AND (@kid IS NULL OR kid = @kid)
-        AND (not_before IS NULL OR not_before <= @now) AND (expires_at IS NULL OR expires_at > @now)
-      LIMIT 2`,
+  const activeKeys = `SELECT client_key.* FROM client_key JOIN client ON client.id = client_key.client
+      WHERE client.id = @id AND client.status = 'active'
+        AND (not_before IS NULL OR not_before <= @now) AND (expires_at IS NULL OR expires_at > @now)`;
+  const selectActiveKeys = db.prepare<{ id: ClientId; now: number }, KeyRow>(
+    `${activeKeys} LIMIT 2`,
+  );
+  // By itself, so that it goes by the primary key and not by way of the client's keys.
+  const selectActiveKey = db.prepare<{ id: ClientId; kid: string; now: number }, KeyRow>(
+    `${activeKeys} AND kid = @kid`,
   );
   const selectGrants = db.prepare<[string], GrantRow>(
     `SELECT DISTINCT permission.name, permission.resource, permission.scopes, resource.kind,
@@ -78,7 +82,11 @@ export function createActiveClients(deps: {
 
   return {
     activeKey: (id, kid) => {
-      const rows = selectActiveKeys.all({ id, kid: kid ?? null, now: clock.now() });
+      const now = clock.now();
+      const rows =
+        kid === undefined
+          ? selectActiveKeys.all({ id, now })
+          : selectActiveKey.all({ id, kid, now });
       const [row] = rows;
       return row === undefined || rows.length > 1 ? undefined : publicKeys.restore(toKey(row));
     },
