@@ -98,7 +98,7 @@ function countedAuthentication(
     ...authentication,
     require: async (request) => {
       const client = await authentication.require(request);
-      limits.countClient(client.clientId);
+      limits.limitClient(client.clientId);
       return client;
     },
   };
@@ -119,7 +119,7 @@ export async function createAuthority(
   const identify = createAuthenticate({ issuer, registry, signingKeys, clock });
   const authenticateOperator: Authenticate = async (authorization) => {
     const operator = await identify(authorization);
-    limits.countClient(operator.clientId);
+    limits.limitClient(operator.clientId);
     return operator;
   };
   await app.register(watchEndpoints({ signingKeys, metrics, authenticateOperator, logger }));

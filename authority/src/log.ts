@@ -8,12 +8,11 @@
  * @module
  */
 import type { Writable } from 'node:stream';
-import { type Logger, redactPaths } from '@latchkey/shared';
+import { type Logger, strikeOut } from '@latchkey/shared';
 import { pino } from 'pino';
 import type { LogLevel } from './config.js';
 
 export function createLogger(level: LogLevel, destination: Writable): Logger {
-  const redact = { paths: [...redactPaths], censor: '[secret]' };
-  const formatters = { level: (label: string) => ({ level: label }) };
-  return pino({ level, redact, formatters, base: null }, destination);
+  const formatters = { level: (label: string) => ({ level: label }), log: strikeOut };
+  return pino({ level, formatters, base: null }, destination);
 }

@@ -1,6 +1,6 @@
 /** What the log says and never says: I1, I12, STANDARDS 6, group 32. */
 import { Writable } from 'node:stream';
-import { generateKey, redactPaths } from '@latchkey/shared';
+import { generateKey, strikeOut } from '@latchkey/shared';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { createDecisionLog } from '../../broker-plugin/src/decision-log.ts';
@@ -65,7 +65,7 @@ test('an allowed decision costs nothing when debug is off', () => {
       done();
     },
   });
-  const logger = pino({ level: 'info', redact: [...redactPaths] }, out);
+  const logger = pino({ level: 'info', formatters: { log: strikeOut } }, out);
   const scope = Object.defineProperty({}, 'action', {
     get: () => {
       throw new Error('formatted for nothing');

@@ -313,6 +313,33 @@ export function describeRegistry(
       expect(await (await reopen()).spendAssertion(spent)).toBe(false);
     });
 
+    test('of many with one assertion, one event is recorded; none for a client not active', async () => {
+      const { registry, clock, reopen } = await setup();
+      await registry.createClient(device('t-1'));
+      await registry.createClient(device('t-2'));
+      await registry.setClientStatus(parseClientId('t-2'), 'suspended');
+      const spendAndRecord = (id: string, jti: string) => {
+        const clientId = parseClientId(id);
+        const assertion = { clientId, jti, rememberUntil: clock.now() + 300 };
+        const subject = { actor: id, target: id, clientId, jti: undefined, kid: undefined };
+        const event = { type: 'token', action: 'issue', outcome: 'ok', ...subject } as const;
+        const more = { address: undefined, detail: `for ${jti}` };
+        return registry.spendAndRecord(assertion, { ...event, ...more });
+      };
+      const attempts = [
+        ...Array.from({ length: 5 }, () => spendAndRecord('t-1', 'j')),
+        spendAndRecord('t-1', 'k'),
+        spendAndRecord('t-2', 'j'),
+        spendAndRecord('t-3', 'j'),
+      ];
+      const [first, ...others] = await Promise.all(attempts);
+      expect([first, others]).toEqual([true, [false, false, false, false, true, false, false]]);
+      const again = await reopen();
+      const { items } = await again.listEvents({}, PAGE);
+      const issued = items.filter(({ action }) => action === 'issue');
+      expect(issued.map(({ detail }) => detail).sort()).toEqual(['for j', 'for k']);
+    });
+
     test('an enrollment is redeemed at most `uses` times, each by another device', async () => {
       const { registry, clock } = await setup();
       const { usesLeft, id } = await registry.createEnrollment({

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { EXIT, type Logger, redactPaths } from '@latchkey/shared';
+import { EXIT, type Logger, strikeOut } from '@latchkey/shared';
 import { createAgent } from '../agent.js';
 import { loadAgentConfig } from '../config.js';
 import { type Io, writeLine } from './io.js';
@@ -20,7 +20,7 @@ export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const config = await loadAgentConfig(options.config);
   const { pino } = await import('pino'); // only the daemon writes a log
   const logger: Logger = pino(
-    { level: config.logLevel, base: null, redact: [...redactPaths] },
+    { level: config.logLevel, base: null, formatters: { log: strikeOut } },
     io.stdout,
   );
   const agent = createAgent(config, { ...io, logger });

@@ -7,11 +7,14 @@
  *
  * @module
  */
-import type { AuditEvent, AuditLog } from '../registry/audit-log.js';
+import type { AuditEvent } from '../registry/audit-log.js';
+import type { Registry, SpentAssertion } from '../registry/registry.js';
 
 export interface Audit {
   /** Resolves when the event is durable. */
   record(event: AuditEvent): Promise<void>;
+  /** Spends the assertion of an active client and records the event together, or returns false. */
+  recordSpending(assertion: SpentAssertion, event: AuditEvent): Promise<boolean>;
 }
 
 /** Actor of what the authority does by itself. */
@@ -50,6 +53,12 @@ export const ownEvent = (action: string, target?: string): AuditEvent => ({
   address: undefined,
 });
 
-export function createAudit({ log }: { readonly log: Pick<AuditLog, 'recordEvent'> }): Audit {
-  return { record: (event) => log.recordEvent(boundedEvent(event)) };
+export function createAudit(deps: {
+  readonly log: Pick<Registry, 'recordEvent' | 'spendAndRecord'>;
+}): Audit {
+  const { log } = deps;
+  return {
+    record: (event) => log.recordEvent(boundedEvent(event)),
+    recordSpending: (assertion, event) => log.spendAndRecord(assertion, boundedEvent(event)),
+  };
 }

@@ -33,6 +33,10 @@ export class RateLimitedError extends OAuthError {
 export interface RateLimiter {
   /** Takes a token from the bucket of `key`, or throws `RateLimitedError`. */
   take(key: string): void;
+  /** Throws as `take` would, and takes nothing. */
+  check(key: string): void;
+  /** Takes a token if there is one, for what was checked before it was done. */
+  count(key: string): void;
   /** Buckets in memory. */
   size(): number;
 }
@@ -66,14 +70,28 @@ export function createRateLimiter(
     return { tokens, filledAtMs: nowMs };
   };
 
+  const filledBucket = (key: string): Bucket => {
+    const bucket = bucketOf(key, clock.nowMs());
+    buckets.set(key, bucket);
+    return bucket;
+  };
+
+  const check = (key: string): Bucket => {
+    const bucket = filledBucket(key);
+    if (bucket.tokens >= 1) return bucket;
+    throw new RateLimitedError(Math.max(1, Math.ceil((1 - bucket.tokens) / perSecond)));
+  };
+
   return {
     take: (key) => {
-      const bucket = bucketOf(key, clock.nowMs());
-      buckets.set(key, bucket);
-      if (bucket.tokens < 1) {
-        throw new RateLimitedError(Math.max(1, Math.ceil((1 - bucket.tokens) / perSecond)));
-      }
-      bucket.tokens -= 1;
+      check(key).tokens -= 1;
+    },
+    check: (key) => {
+      check(key);
+    },
+    count: (key) => {
+      const bucket = filledBucket(key);
+      bucket.tokens = Math.max(0, bucket.tokens - 1);
     },
     size: () => buckets.size,
   };

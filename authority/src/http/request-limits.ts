@@ -27,7 +27,11 @@ export const DEFAULT_LIMITS: Limits = {
 export interface RequestLimits {
   /** Holds back the requests of every address to `app`; all such apps share the buckets. */
   limitAddresses(app: FastifyInstance): void;
-  /** Counts a request of a client that is authenticated. */
+  /** Counts a request of a client that is authenticated; throws when it has sent too many. */
+  limitClient(clientId: ClientId): void;
+  /** Throws when a client has sent too many requests, and counts nothing. */
+  checkClient(clientId: ClientId): void;
+  /** Counts a request of a client that was checked before. */
   countClient(clientId: ClientId): void;
 }
 
@@ -62,6 +66,8 @@ export function createRequestLimits(
         }
       });
     },
-    countClient: (clientId) => clients.take(clientId),
+    limitClient: (clientId) => clients.take(clientId),
+    checkClient: (clientId) => clients.check(clientId),
+    countClient: (clientId) => clients.count(clientId),
   };
 }

@@ -9,6 +9,7 @@
  * @module
  */
 import {
+  type AccessTokenClaims,
   type ClientId,
   type Clock,
   InvalidRequestError,
@@ -24,7 +25,7 @@ import {
 import type { Audit } from '../audit/audit.js';
 import type { RequestParameters } from '../http/parameters.js';
 import type { RequestLimits } from '../http/request-limits.js';
-import type { Registry } from '../registry/registry.js';
+import type { Registry, SpentAssertion } from '../registry/registry.js';
 import type { SigningKeys } from '../signing-keys.js';
 import { chooseResource } from './resource.js';
 import { grantScope } from './scope-grant.js';
@@ -44,8 +45,10 @@ export interface TokenOrder {
   readonly address: string;
   /** Of the request: `resource` or `audience`, and `scope`. */
   readonly parameters: RequestParameters;
-  /** What to throw when the client is not active any more; `detail` is for the log. */
-  notActive(detail: string): OAuthError;
+  /** Spent in the commit that records the token: of any number of requests with it, one is answered. */
+  readonly assertion?: SpentAssertion;
+  /** What to throw to a client that is not active any more, or not the first; `detail` is for the log. */
+  refuse(detail: string): OAuthError;
 }
 
 export type IssueToken = (order: TokenOrder) => Promise<TokenAnswer>;
@@ -65,16 +68,42 @@ export function createTokenIssuer(deps: {
   readonly registry: Registry;
   readonly signingKeys: SigningKeys;
   readonly audit: Audit;
-  readonly limits: Pick<RequestLimits, 'countClient'>;
+  readonly limits: Pick<RequestLimits, 'checkClient' | 'countClient'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }): IssueToken {
   const { issuer, registry, signingKeys, audit, limits, clock, logger } = deps;
 
-  return async ({ clientId, kid, address, parameters, notActive }) => {
+  /** Before the answer: whoever holds a token is in the audit log, and has spent what it gave for it. */
+  const commit = async (
+    { clientId, kid, address, assertion, refuse }: TokenOrder,
+    { audience, jti, scope }: AccessTokenClaims,
+  ): Promise<void> => {
+    const event = {
+      type: 'token',
+      actor: clientId,
+      action: 'issue',
+      target: audience,
+      outcome: 'ok',
+      address,
+      clientId,
+      jti,
+      kid,
+      detail: scope,
+    } as const;
+    if (assertion === undefined) await audit.record(event);
+    else if (!(await audit.recordSpending(assertion, event))) {
+      throw refuse(`replay of jti ${assertion.jti}, or not active any more`);
+    }
+    // Only now: nobody uses up the share of a client by sending its assertion again.
     limits.countClient(clientId);
+  };
+
+  return async (order) => {
+    const { clientId, kid, parameters, refuse } = order;
+    limits.checkClient(clientId);
     const rights = await registry.rights(clientId);
-    if (rights === undefined) throw notActive('the client is not active any more');
+    if (rights === undefined) throw refuse('the client is not active any more');
     const resource = chooseResource(rights, clientId, requestedResource(parameters));
     const scope = grantScope(resource, parameters.get('scope'));
     const now = clock.now();
@@ -96,19 +125,7 @@ export function createTokenIssuer(deps: {
       throw new InvalidScopeError('the scope is too long for one token: ask for a part of it');
     }
     const { jti, audience, expiresAt } = token;
-    // Before the answer: whoever holds a token is in the audit log.
-    await audit.record({
-      type: 'token',
-      actor: clientId,
-      action: 'issue',
-      target: audience,
-      outcome: 'ok',
-      address,
-      clientId,
-      jti,
-      kid,
-      detail: scope,
-    });
+    await commit(order, token);
     logger.info(
       { event: 'token.issued', clientId, kid, jti, resource: audience, scope, expiresAt },
       'token issued',

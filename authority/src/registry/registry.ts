@@ -24,7 +24,7 @@ import type {
   RoleName,
   TokenAlgorithm,
 } from '@latchkey/shared';
-import type { AuditLog } from './audit-log.js';
+import type { AuditEvent, AuditLog } from './audit-log.js';
 import type { FeedStore } from './feed-store.js';
 import type {
   CatalogChanges,
@@ -277,6 +277,11 @@ export interface Registry
 
   /** True for exactly one caller of each (`clientId`, `jti`). Concurrent calls are committed together. */
   spendAssertion(assertion: SpentAssertion): Promise<boolean>;
+  /**
+   * The same; the event of the one who wins is committed with it, and nothing of the others. False
+   * also for a client that is not active any more.
+   */
+  spendAndRecord(assertion: SpentAssertion, event: AuditEvent): Promise<boolean>;
 
   close(): Promise<void>;
 }

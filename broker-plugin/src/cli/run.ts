@@ -8,7 +8,7 @@
  * @module
  */
 import { once } from 'node:events';
-import { EXIT, redactPaths } from '@latchkey/shared';
+import { EXIT, strikeOut } from '@latchkey/shared';
 import { loadBrokerConfig } from '../broker/config.js';
 import { startBroker } from '../broker/start.js';
 import type { ConfigOptions, Io } from './io.js';
@@ -16,7 +16,10 @@ import type { ConfigOptions, Io } from './io.js';
 export async function runRun(options: ConfigOptions, io: Io): Promise<number> {
   const config = await loadBrokerConfig(options.config);
   const { pino } = await import('pino'); // only the running broker writes a log
-  const logger = pino({ level: config.logLevel, base: null, redact: [...redactPaths] }, io.stdout);
+  const logger = pino(
+    { level: config.logLevel, base: null, formatters: { log: strikeOut } },
+    io.stdout,
+  );
   const broker = await startBroker(config, { clock: io.clock, logger });
   io.onReload?.(() => {
     broker.reload().catch((error: unknown) => {

@@ -62,6 +62,19 @@ describe('a bucket', () => {
     expect([isTaken(), isTaken(), isTaken()]).toEqual([true, true, false]);
   });
 
+  test('is looked into without taking, and counted down no further than to nothing', async () => {
+    const { clock, limiter, isTaken } = setup(1, 1);
+    limiter.check('a');
+    limiter.check('a');
+    limiter.count('a');
+    limiter.count('a'); // a second one that was let in while the first was at work
+    expect(() => limiter.check('a')).toThrow(RateLimitedError);
+    await clock.advance(999);
+    expect(() => limiter.check('a')).toThrow(RateLimitedError);
+    await clock.advance(1);
+    expect([isTaken(), isTaken()]).toEqual([true, false]);
+  });
+
   test('is one for each key', () => {
     const { isTaken } = setup(1, 1);
     expect([isTaken('a'), isTaken('a'), isTaken('b')]).toEqual([true, false, true]);

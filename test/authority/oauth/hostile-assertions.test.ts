@@ -380,12 +380,12 @@ describe('the clock of the authority', () => {
 test('a device that is revoked between its assertion and the token gets none', async () => {
   const authority = await setup();
   const { registry } = authority;
-  const spendAssertion = registry.spendAssertion.bind(registry);
+  const rights = registry.rights.bind(registry);
   Object.assign(registry, {
-    spendAssertion: async (...args: Parameters<typeof spendAssertion>) => {
-      const isFirst = await spendAssertion(...args);
+    rights: async (...args: Parameters<typeof rights>) => {
+      const before = await rights(...args);
       await registry.setClientStatus('t-42' as never, 'revoked');
-      return isFirst;
+      return before;
     },
   });
   expect(await authority.token(jwtOf(GRANT))).toMatchObject(PLACES[0].refusal);

@@ -150,30 +150,44 @@ async function runClosed(lanes: readonly Lane[], requests: readonly Buffer[]): P
   return outcomeOf(performance.now() - begin, latencies);
 }
 
-/** Requests come at their time; a latency counts from then, also when every connection was busy. */
+/**
+ * Requests come at their time, to the millisecond, and wait for a connection if all are busy; a latency
+ * counts from when the request came. It sleeps in between, since a core that it kept busy would be
+ * missing to the server.
+ */
 async function runPaced(
   lanes: readonly Lane[],
   requests: readonly Buffer[],
   perSecond: number,
 ): Promise<Outcome> {
   const latencies: number[] = [];
-  let next = 0;
+  const idle = [...lanes];
+  const waiting: { readonly request: Buffer; readonly cameAt: number }[] = [];
+  const failed = new AbortController();
+  const pump = (): void => {
+    while (idle.length > 0 && waiting.length > 0) {
+      const lane = idle.pop() as Lane;
+      const { request, cameAt } = waiting.shift() as (typeof waiting)[number];
+      lane.send(request).then(
+        () => {
+          latencies.push(performance.now() - cameAt);
+          idle.push(lane);
+          pump();
+        },
+        (error: unknown) => failed.abort(error),
+      );
+    }
+  };
   const begin = performance.now();
-  await Promise.all(
-    lanes.map(async (lane) => {
-      while (next < requests.length) {
-        const index = next;
-        next += 1;
-        const dueAt = begin + (index / perSecond) * 1000;
-        // Timers are whole milliseconds; the rest is waited for in turns of the event loop.
-        const early = dueAt - performance.now();
-        if (early > 1.5) await delay(early - 1.5);
-        while (performance.now() < dueAt) await new Promise((resolve) => setImmediate(resolve));
-        await lane.send(requests[index] as Buffer);
-        latencies.push(performance.now() - dueAt);
-      }
-    }),
-  );
+  for (let next = 0; latencies.length < requests.length; ) {
+    const now = performance.now();
+    for (; next < requests.length && begin + (next / perSecond) * 1000 <= now; next += 1) {
+      waiting.push({ request: requests[next] as Buffer, cameAt: now });
+    }
+    pump();
+    await delay(1);
+    failed.signal.throwIfAborted();
+  }
   return outcomeOf(performance.now() - begin, latencies);
 }
 

@@ -21,7 +21,7 @@ export function createClientCredentialsGrant(issueToken: IssueToken): Grant {
         ...client,
         parameters,
         address,
-        notActive: (detail) => new InvalidClientError('client authentication failed', { detail }),
+        refuse: (detail) => new InvalidClientError('client authentication failed', { detail }),
       });
     },
   };

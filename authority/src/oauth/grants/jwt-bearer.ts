@@ -16,6 +16,7 @@ import {
   type Issuer,
   JWT_BEARER_GRANT,
   JwtError,
+  OAuthError,
   type VerifiedAssertion,
   verifyAssertion,
 } from '@latchkey/shared';
@@ -64,11 +65,14 @@ export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
     }
   };
 
-  /** After the signature is verified, or strangers could fill the table; before anything is issued. */
-  const spend = async (assertion: VerifiedAssertion) => {
-    if (!(await registry.spendAssertion(assertion))) {
-      throw new InvalidGrantError(NOT_VALID, { detail: `replay of jti ${assertion.jti}` });
-    }
+  const refuse = (detail: string) => new InvalidGrantError(NOT_VALID, { detail });
+
+  /** What was shown with a request that is refused is good for no other one either. */
+  const spendRefused = async (assertion: VerifiedAssertion, error: unknown): Promise<void> => {
+    const isRefusal = error instanceof OAuthError && error.status === 400;
+    if (!isRefusal || (await registry.spendAssertion(assertion))) return;
+    // Whoever sends it again does not learn either what else is wrong with the request.
+    throw refuse(`replay of jti ${assertion.jti}`);
   };
 
   return {
@@ -77,14 +81,14 @@ export function createJwtBearerGrant(deps: JwtBearerDeps): Grant {
     handle: async (request) => {
       const assertion = await verify(request);
       refuseOtherClient(request, assertion);
-      await spend(assertion);
-      return issueToken({
-        clientId: assertion.clientId,
-        kid: assertion.kid,
-        parameters: request.parameters,
-        address: request.address,
-        notActive: (detail) => new InvalidGrantError(NOT_VALID, { detail }),
-      });
+      const { clientId, kid } = assertion;
+      const { parameters, address } = request;
+      try {
+        return await issueToken({ clientId, kid, parameters, address, assertion, refuse });
+      } catch (error) {
+        await spendRefused(assertion, error);
+        throw error;
+      }
     },
   };
 }

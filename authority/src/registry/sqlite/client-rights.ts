@@ -17,6 +17,7 @@ import { type OptionColumns, toOptions } from './resources.js';
 export interface ActiveClients {
   activeKey(id: ClientId, kid: string | undefined): PublicKey | undefined;
   rights(id: ClientId): ClientRights | undefined;
+  isActive(id: ClientId): boolean;
 }
 
 interface GrantRow extends OptionColumns {
@@ -81,6 +82,7 @@ export function createActiveClients(deps: {
   });
 
   return {
+    isActive: (id) => selectActive.get(id) !== undefined,
     activeKey: (id, kid) => {
       const now = clock.now();
       const rows =

@@ -103,6 +103,15 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
     listEnrollments: (page, reach) => run(() => enrollments.list(page, reach)),
     revokeEnrollment: (...change) => write(() => enrollments.revoke(...change)),
     redeem: (redemption) => write(() => enrollments.redeem(redemption)),
+    spendAndRecord: (assertion, event) =>
+      run(() =>
+        group.run(() => {
+          // Whoever was revoked since its rights were read gets nothing.
+          const isFirst = active.isActive(assertion.clientId) && assertions.spend(assertion);
+          if (isFirst) auditLog.append(event);
+          return isFirst;
+        }),
+      ),
     spendAssertion: (assertion) => run(() => group.run(() => assertions.spend(assertion))),
     revokeToken: (token) => write(() => revokedTokens.revoke(token)),
     isTokenRevoked: (jti) => run(() => revokedTokens.isRevoked(jti)),
