@@ -13,21 +13,21 @@
  */
 import { createHash } from 'node:crypto';
 import type { Clock, NumericDate } from '@latchkey/shared';
-import type { SessionContext } from './verify-token.js';
+import type { VerifiedToken } from './verify-token.js';
 
 export interface KnownTokens {
   /**
-   * The context of a token that was verified before and would be again, or else `verify`'s, which is
+   * A token that was verified before and would be again, or else `verify`'s, which is
    * remembered. What `verify` rejects is not.
    */
-  findOr(text: string, verify: () => Promise<SessionContext>): Promise<SessionContext>;
+  findOr(text: string, verify: () => Promise<VerifiedToken>): Promise<VerifiedToken>;
   /** Forgets all, and whatever is being verified now. */
   clear(): void;
   readonly size: number;
 }
 
 interface Known {
-  readonly context: SessionContext;
+  readonly token: VerifiedToken;
   /** The clock when it was verified; earlier than that, it might not be valid yet. */
   readonly verifiedAt: NumericDate;
 }
@@ -46,15 +46,15 @@ export function createKnownTokens(deps: {
       const hash = createHash('sha256').update(text, 'latin1').digest('base64url');
       const known = entries.get(hash);
       entries.delete(hash);
-      if (known !== undefined && known.verifiedAt <= now && now < known.context.expiresAt) {
+      if (known !== undefined && known.verifiedAt <= now && now < known.token.expiresAt) {
         entries.set(hash, known);
-        return known.context;
+        return known.token;
       }
       const present = entries;
-      const context = await verify();
-      present.set(hash, { context, verifiedAt: clock.now() }); // of nobody, after `clear`
+      const token = await verify();
+      present.set(hash, { token, verifiedAt: clock.now() }); // of nobody, after `clear`
       if (present.size > maxEntries) present.delete(present.keys().next().value as string);
-      return context;
+      return token;
     },
     clear: () => {
       entries = new Map();

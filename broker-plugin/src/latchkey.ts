@@ -26,6 +26,7 @@ import { type LatchkeyOptions, resolveLimits } from './options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
 import { createStreamGuards } from './stream-guard.js';
+import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys } from './trust/jwks.js';
 import { createVerifyToken } from './verify-token.js';
 
@@ -79,10 +80,8 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const sessions = createSessions({ clock, logger, notify });
   const guards = createStreamGuards({ clock, logger, notify, limits });
   const verifyToken = createVerifyToken({
-    issuer,
-    audience,
-    clock,
-    findKey: keys.findKey,
+    verifiers: [createIssuedTokens({ issuer, audience, clock, findKey: keys.findKey })],
+    admit: (token) => token,
     knownTokens,
   });
   const authenticate = createAuthenticate({

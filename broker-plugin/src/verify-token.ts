@@ -1,6 +1,10 @@
 /**
  * Verifies an access token from the wire and makes the context of a session out of it.
  *
+ * Who verifies is chosen by the issuer that the token names; whoever it is, the issuer's own part
+ * checks everything again. What was verified once is known until it expires; whether its client may
+ * come in now is asked each time.
+ *
  * Units   instants as NumericDate, lengths in bytes.
  * Errors  `InvalidTokenError`: one answer for everything that is wrong with a token.
  *         `InsufficientScopeError`: a good token for another resource. `UnavailableError`: keys
@@ -10,25 +14,20 @@
  * @module
  */
 import {
-  type AccessTokenVerification,
   type ClientId,
-  type Clock,
-  compileTopicRights,
   InsufficientScopeError,
   InvalidTokenError,
-  type Issuer,
   JwtError,
   MAX_JWT_BYTES,
   type NumericDate,
-  type ResourceId,
+  peekIssuer,
   type TopicRights,
-  type VerifiedAccessToken,
-  verifyAccessToken,
 } from '@latchkey/shared';
 import type { KnownTokens } from './known-tokens.js';
 
-/** What a session may do, and until when. Immutable: a new token makes a new context. */
-export interface SessionContext {
+/** What a good token says. Immutable. */
+export interface VerifiedToken {
+  readonly issuer: string;
   readonly clientId: ClientId;
   readonly jti: string;
   readonly kid: string | undefined;
@@ -37,6 +36,19 @@ export interface SessionContext {
   readonly expiresAt: NumericDate;
   readonly rights: TopicRights;
 }
+
+/** What a session may do, and until when. Immutable: a new token makes a new context. */
+export interface SessionContext extends VerifiedToken {}
+
+/** Verifies the tokens of one issuer. */
+export interface TokenVerifier {
+  isFor(issuer: string): boolean;
+  /** Rejects with `JwtError`, or with `UnavailableError`. */
+  verify(text: string): Promise<VerifiedToken>;
+}
+
+/** The context of a client that may come in now. Throws `InvalidTokenError` for one that may not. */
+export type Admit = (token: VerifiedToken) => SessionContext;
 
 /** Verifies the bytes where a token has to be: the password of a CONNECT, the payload of a renewal. */
 export type VerifyToken = (bytes: Uint8Array | undefined) => Promise<SessionContext>;
@@ -51,33 +63,23 @@ function refusal(error: JwtError): Error {
     : new InvalidTokenError(INVALID_TOKEN, { detail });
 }
 
-function contextOf(token: VerifiedAccessToken): SessionContext {
-  return Object.freeze({
-    clientId: token.clientId,
-    jti: token.jti,
-    kid: token.kid,
-    issuedAt: token.issuedAt,
-    expiresAt: token.expiresAt,
-    rights: compileTopicRights(token.scope.topicScopes),
-  });
-}
-
 export function createVerifyToken(deps: {
-  readonly issuer: Issuer;
-  readonly audience: ResourceId;
-  readonly clock: Clock;
-  readonly findKey: AccessTokenVerification['findKey'];
+  readonly verifiers: readonly TokenVerifier[];
+  readonly admit: Admit;
   readonly knownTokens: KnownTokens;
 }): VerifyToken {
-  const { issuer, audience, clock, findKey, knownTokens } = deps;
+  const { verifiers, admit, knownTokens } = deps;
 
-  const verify = async (text: string): Promise<SessionContext> => {
+  const verify = async (text: string): Promise<VerifiedToken> => {
+    const issuer = peekIssuer(text);
+    const verifier = issuer === undefined ? undefined : verifiers.find((one) => one.isFor(issuer));
     try {
-      const now = clock.now();
-      return contextOf(await verifyAccessToken(text, { issuer, audience, now, findKey }));
+      if (verifier !== undefined) return await verifier.verify(text);
     } catch (error) {
       throw error instanceof JwtError ? refusal(error) : error;
     }
+    const detail = issuer === undefined ? 'malformed: no JWT' : 'issuer: iss is another issuer';
+    throw new InvalidTokenError(INVALID_TOKEN, { detail });
   };
 
   return async (bytes) => {
@@ -88,6 +90,6 @@ export function createVerifyToken(deps: {
       throw new InvalidTokenError(INVALID_TOKEN, { detail: 'too long for a token' });
     }
     const text = Buffer.from(bytes).toString('latin1');
-    return knownTokens.findOr(text, () => verify(text));
+    return admit(await knownTokens.findOr(text, () => verify(text)));
   };
 }

@@ -11,7 +11,7 @@ export * from './http-client.js';
 export * from './ids.js';
 export * from './issuer-keys.js';
 export * from './json.js';
-export { MAX_JWT_BYTES, type VerifyingKey } from './jwt.js';
+export { MAX_JWT_BYTES, peekIssuer, type VerifyingKey } from './jwt.js';
 export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';

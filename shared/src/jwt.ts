@@ -94,6 +94,20 @@ export function readJwt(
   return { signingInput, signature, alg, kid, claims: readPart(payloadPart, 'payload') };
 }
 
+/**
+ * The issuer that an untrusted JWT names, to choose who verifies it; `undefined` when it cannot be read.
+ * Nothing is checked that a verification does not check again.
+ */
+export function peekIssuer(text: string): string | undefined {
+  if (text.length > MAX_JWT_BYTES || !COMPACT.test(text)) return undefined;
+  try {
+    const { iss } = readPart(text.slice(text.indexOf('.') + 1, text.lastIndexOf('.')), 'payload');
+    return typeof iss === 'string' ? iss : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The base point as public key: well-formed, and nobody's. Checking against it costs what a real check does. */
 const decoyKey: KeyObject = createPublicKey({
   key: { kty: 'OKP', crv: 'Ed25519', x: 'WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY' },

@@ -3,7 +3,8 @@ import { generateKey } from '@latchkey/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createKnownTokens } from '../../broker-plugin/src/known-tokens.ts';
-import { createVerifyToken, type SessionContext } from '../../broker-plugin/src/verify-token.ts';
+import { createIssuedTokens } from '../../broker-plugin/src/trust/issued-token.ts';
+import { createVerifyToken, type VerifiedToken } from '../../broker-plugin/src/verify-token.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
 import { startGuardedBroker } from '../helpers/guarded-broker.ts';
 import { BROKER, startIssuer } from '../helpers/issuer-server.ts';
@@ -15,7 +16,7 @@ function setup(maxEntries = 3) {
   const known = createKnownTokens({ clock, maxEntries });
   const verified: string[] = [];
   const contextOf = (text: string, ttlSeconds: number) =>
-    ({ clientId: text, expiresAt: clock.now() + ttlSeconds }) as unknown as SessionContext;
+    ({ clientId: text, expiresAt: clock.now() + ttlSeconds }) as unknown as VerifiedToken;
   const find = (text: string, ttlSeconds = TTL) =>
     known.findOr(text, async () => {
       verified.push(text);
@@ -88,10 +89,10 @@ test('I11: never more entries than the bound, and never another answer than veri
 
 test('a token that was under way while everything was forgotten is not remembered', async () => {
   const { known, clock } = setup();
-  let finish: ((context: SessionContext) => void) | undefined;
+  let finish: ((context: VerifiedToken) => void) | undefined;
   const slow = known.findOr('a', () => new Promise((resolve) => (finish = resolve)));
   known.clear();
-  finish?.({ expiresAt: clock.now() + TTL } as SessionContext);
+  finish?.({ expiresAt: clock.now() + TTL } as VerifiedToken);
   await slow;
   expect(known.size).toBe(0);
 });
@@ -138,13 +139,18 @@ test('a known token is let in without a look at the keys, another spelling of it
   const server = await startIssuer(clock);
   let looks = 0;
   const verifyToken = createVerifyToken({
-    issuer: server.issuer,
-    audience: BROKER,
-    clock,
-    findKey: () => {
-      looks += 1;
-      return server.key.publicKey;
-    },
+    verifiers: [
+      createIssuedTokens({
+        issuer: server.issuer,
+        audience: BROKER,
+        clock,
+        findKey: () => {
+          looks += 1;
+          return server.key.publicKey;
+        },
+      }),
+    ],
+    admit: (context) => context,
     knownTokens: createKnownTokens({ clock, maxEntries: 10 }),
   });
   const token = await server.token();

@@ -4,6 +4,7 @@ import {
   formatPem,
   generateIssuerKey,
   MAX_JWT_BYTES,
+  peekIssuer,
   signAccessToken,
   TOKEN_ALGORITHMS,
   verifyAccessToken,
@@ -583,4 +584,25 @@ test('no refusal holds a part of the token', async () => {
       for (const part of [...text.split('.'), 'hunter2']) expect(message).not.toContain(part);
     }
   }
+});
+
+describe('the issuer that an untrusted token names', () => {
+  const textOf = (payload: string) => `e30.${Buffer.from(payload).toString('base64url')}.AA`;
+
+  test('is what iss says, whatever else is wrong with the token', () => {
+    expect(peekIssuer(jwtOf(GRANT))).toBe(CLIENT_ID);
+    expect(peekIssuer(textOf('{"iss":"https://id.example","exp":"never"}'))).toBe(ISSUER);
+  });
+
+  test.each([
+    { name: 'no JWT', text: 'x' },
+    { name: 'no iss', text: textOf('{}') },
+    { name: 'an iss that is no string', text: textOf('{"iss":["https://id.example"]}') },
+    { name: 'two of them', text: textOf('{"iss":"https://id.example","iss":"https://x.example"}') },
+    { name: 'a payload that is no object', text: textOf('[]') },
+    { name: 'a payload that is no JSON', text: textOf('{"iss"') },
+    { name: 'too long a text', text: textOf(JSON.stringify({ iss: ISSUER, x: 'x'.repeat(8192) })) },
+  ])('cannot be read from $name', ({ text }) => {
+    expect(peekIssuer(text)).toBeUndefined();
+  });
 });

@@ -1,0 +1,37 @@
+/**
+ * Access tokens that the authority issued.
+ *
+ * Units   instants as NumericDate.
+ * Errors  `JwtError`; `UnavailableError` when the issuer's keys cannot be had now.
+ * Source  RFC 9068 4; DESIGN 3.
+ *
+ * @module
+ */
+import {
+  type AccessTokenVerification,
+  type Clock,
+  compileTopicRights,
+  type Issuer,
+  type ResourceId,
+  verifyAccessToken,
+} from '@latchkey/shared';
+import type { TokenVerifier } from '../verify-token.js';
+
+export function createIssuedTokens(deps: {
+  readonly issuer: Issuer;
+  readonly audience: ResourceId;
+  readonly clock: Clock;
+  readonly findKey: AccessTokenVerification['findKey'];
+}): TokenVerifier {
+  const { issuer, audience, clock, findKey } = deps;
+  return {
+    isFor: (other) => other === issuer,
+    verify: async (text) => {
+      const now = clock.now();
+      const token = await verifyAccessToken(text, { issuer, audience, now, findKey });
+      const { clientId, jti, kid, issuedAt, expiresAt, scope } = token;
+      const rights = compileTopicRights(scope.topicScopes);
+      return Object.freeze({ issuer, clientId, jti, kid, issuedAt, expiresAt, rights });
+    },
+  };
+}
