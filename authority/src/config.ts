@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { isIPv4, isIPv6 } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import {
   FormatError,
@@ -16,6 +15,7 @@ import {
   parseConfigText,
   parsedBy,
   parseIssuer,
+  parseNetwork,
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { DEFAULT_LIMITS, type Limits } from './http/request-limits.js';
@@ -90,16 +90,6 @@ const DEFAULT_RETENTION_DAYS = 400;
 const wholeNumber = (minimum: number, maximum: number) =>
   v.pipe(v.number(), v.integer(), v.minValue(minimum), v.maxValue(maximum));
 
-function parseProxy(value: string): string {
-  const [address = '', bits, ...others] = value.split('/');
-  const maxBits = isIPv4(address) ? 32 : isIPv6(address) ? 128 : 0;
-  const hasGoodBits = bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) <= maxBits);
-  if (maxBits === 0 || !hasGoodBits || others.length > 0) {
-    throw new FormatError('', 'must be an address or a network such as 10.0.0.0/8');
-  }
-  return value;
-}
-
 const limitField = (fallback: number) => v.optional(wholeNumber(1, 1_000_000), fallback);
 const limitsSchema = v.strictObject({
   address_per_second: limitField(DEFAULT_LIMITS.address.perSecond),
@@ -125,7 +115,15 @@ const configSchema = v.strictObject({
   ),
   key_encryption_key_file: v.optional(v.pipe(v.string(), v.minLength(1))),
   audit_retention_days: v.optional(wholeNumber(0, 36_500), DEFAULT_RETENTION_DAYS),
-  trusted_proxies: v.optional(v.array(v.pipe(v.string(), parsedBy(parseProxy))), []),
+  trusted_proxies: v.optional(
+    v.array(
+      v.pipe(
+        v.string(),
+        parsedBy((value) => parseNetwork(value)),
+      ),
+    ),
+    [],
+  ),
   limits: v.optional(limitsSchema, {}),
   tls: v.optional(tlsSchema),
 });

@@ -1,5 +1,6 @@
 /** Public surface of `@latchkey/shared`: exports only. */
 export * from './access-token.js';
+export * from './address.js';
 export * from './assertion.js';
 export * from './config.js';
 export { CoseError, type CoseRefusal } from './cose.js';
@@ -16,6 +17,7 @@ export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';
 export * from './oauth-client.js';
+export * from './rate-limit.js';
 export type { Allowed } from './rights-tree.js';
 export * from './scope.js';
 export * from './signer.js';

@@ -11,7 +11,7 @@ import type { Logger } from '@latchkey/shared';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { addressOf } from '../http/address.js';
 import { toOAuthError } from '../http/failure.js';
-import { RateLimitedError } from '../http/rate-limit.js';
+import { RateLimitedError } from '../http/request-limits.js';
 import type { AuditEvent, AuditLog } from '../registry/audit-log.js';
 import { type Audit, boundedEvent } from './audit.js';
 

@@ -7,9 +7,10 @@
  *
  * @module
  */
+import { plainAddress } from '@latchkey/shared';
 import type { FastifyRequest } from 'fastify';
 
 /** Which proxies are trusted is a setting of the server. */
 export function addressOf({ ip }: FastifyRequest): string {
-  return ip.replace(/^::ffff:(?=[0-9.]+$)/, '');
+  return plainAddress(ip);
 }

@@ -8,7 +8,7 @@
  * @module
  */
 import { InvalidRequestError, OAuthError } from '@latchkey/shared';
-import { RateLimitedError } from './rate-limit.js';
+import { RateLimitedError } from './request-limits.js';
 
 /** When the registry cannot be used now. */
 const RETRY_AFTER_SECONDS = '5';

@@ -2,17 +2,23 @@
  * Rate limits of the endpoints: per address before anything is read, per client once it has proved who
  * it is, so that nobody can use up the share of another client.
  *
- * Units   none.
- * Errors  `RateLimitedError`.
- * Source  DESIGN 9 (I11).
+ * Units   `retryAfterSeconds`: whole seconds, 1 or more.
+ * Errors  `RateLimitedError` (429), with the time after which one more request is allowed.
+ * Source  RFC 6585 4 (429), RFC 9110 10.2.3 (Retry-After); DESIGN 9 (I11).
  *
  * @module
  */
-import { isIPv6 } from 'node:net';
-import type { ClientId, Clock, Logger } from '@latchkey/shared';
+import {
+  addressKey,
+  type ClientId,
+  type Clock,
+  createRateLimiter,
+  type Logger,
+  OAuthError,
+  type RateLimit,
+} from '@latchkey/shared';
 import type { FastifyInstance } from 'fastify';
 import { addressOf } from './address.js';
-import { createRateLimiter, type RateLimit, RateLimitedError } from './rate-limit.js';
 
 export interface Limits {
   readonly address: RateLimit;
@@ -23,6 +29,22 @@ export const DEFAULT_LIMITS: Limits = {
   address: { perSecond: 200, burst: 2000 },
   client: { perSecond: 100, burst: 1000 },
 };
+
+/** Too many requests. OAuth has no code for it; this one makes clients wait and try again. */
+export class RateLimitedError extends OAuthError {
+  readonly error = 'temporarily_unavailable';
+  readonly status = 429;
+  readonly retryAfterSeconds: number;
+
+  constructor(retryAfterSeconds: number) {
+    super('too many requests: wait as long as Retry-After says');
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+function refuse(retryAfterSeconds: number): void {
+  if (retryAfterSeconds > 0) throw new RateLimitedError(retryAfterSeconds);
+}
 
 export interface RequestLimits {
   /** Holds back the requests of every address to `app`; all such apps share the buckets. */
@@ -35,17 +57,6 @@ export interface RequestLimits {
   countClient(clientId: ClientId): void;
 }
 
-/** One host has a whole /64 of IPv6 addresses. */
-export function addressKey(address: string): string {
-  if (!isIPv6(address)) return address;
-  const [before = '', after] = address.replace(/%.*$/, '').split('::');
-  const groups = before === '' ? [] : before.split(':');
-  const tail = after === undefined || after === '' ? [] : after.split(':');
-  const zeros = after === undefined ? 0 : 8 - groups.length - tail.length;
-  const all = [...groups, ...Array<string>(Math.max(0, zeros)).fill('0'), ...tail];
-  return `${all.slice(0, 4).join(':')}::/64`;
-}
-
 export function createRequestLimits(
   limits: Limits,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
@@ -56,18 +67,15 @@ export function createRequestLimits(
     limitAddresses: (app) => {
       app.addHook('onRequest', async (request) => {
         const address = addressOf(request);
-        try {
-          addresses.take(addressKey(address));
-        } catch (error) {
-          if (error instanceof RateLimitedError) {
-            logger.debug({ event: 'request.limited', address }, 'too many requests of an address');
-          }
-          throw error;
+        const retryAfterSeconds = addresses.take(addressKey(address));
+        if (retryAfterSeconds > 0) {
+          logger.debug({ event: 'request.limited', address }, 'too many requests of an address');
         }
+        refuse(retryAfterSeconds);
       });
     },
-    limitClient: (clientId) => clients.take(clientId),
-    checkClient: (clientId) => clients.check(clientId),
+    limitClient: (clientId) => refuse(clients.take(clientId)),
+    checkClient: (clientId) => refuse(clients.check(clientId)),
     countClient: (clientId) => clients.count(clientId),
   };
 }

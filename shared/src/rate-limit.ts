@@ -4,37 +4,27 @@
  * Our own, since @fastify/rate-limit counts in fixed windows, which let twice the limit through at
  * their border, and reads the machine's clock, which tests cannot drive.
  *
- * Units   `perSecond`: tokens that come back in a second; `burst`: tokens of a full bucket;
- *         `retryAfterSeconds`: whole seconds, 1 or more.
- * Errors  `RateLimitedError` (429), with the time after which one more request is allowed.
- * Source  RFC 6585 4 (429), RFC 9110 10.2.3 (Retry-After); DESIGN 9 (I11).
+ * Units   `perSecond`: tokens that come back in a second; `burst`: tokens of a full bucket.
+ * Errors  none.
+ * Source  DESIGN 9 (I11).
  *
  * @module
  */
-import { type Clock, OAuthError } from '@latchkey/shared';
+import type { Clock } from './time.js';
 
 export interface RateLimit {
   readonly perSecond: number;
   readonly burst: number;
 }
 
-/** Too many requests. OAuth has no code for it; this one makes clients wait and try again. */
-export class RateLimitedError extends OAuthError {
-  readonly error = 'temporarily_unavailable';
-  readonly status = 429;
-  readonly retryAfterSeconds: number;
-
-  constructor(retryAfterSeconds: number) {
-    super('too many requests: wait as long as Retry-After says');
-    this.retryAfterSeconds = retryAfterSeconds;
-  }
-}
-
 export interface RateLimiter {
-  /** Takes a token from the bucket of `key`, or throws `RateLimitedError`. */
-  take(key: string): void;
-  /** Throws as `take` would, and takes nothing. */
-  check(key: string): void;
+  /**
+   * Takes a token from the bucket of `key` and answers 0; or takes none and answers after how many
+   * whole seconds, 1 or more, there is one.
+   */
+  take(key: string): number;
+  /** Answers as `take` would, and takes nothing. */
+  check(key: string): number;
   /** Takes a token if there is one, for what was checked before it was done. */
   count(key: string): void;
   /** Buckets in memory. */
@@ -76,19 +66,17 @@ export function createRateLimiter(
     return bucket;
   };
 
-  const check = (key: string): Bucket => {
-    const bucket = filledBucket(key);
-    if (bucket.tokens >= 1) return bucket;
-    throw new RateLimitedError(Math.max(1, Math.ceil((1 - bucket.tokens) / perSecond)));
-  };
+  const waitSeconds = ({ tokens }: Bucket): number =>
+    tokens >= 1 ? 0 : Math.max(1, Math.ceil((1 - tokens) / perSecond));
 
   return {
     take: (key) => {
-      check(key).tokens -= 1;
+      const bucket = filledBucket(key);
+      const wait = waitSeconds(bucket);
+      if (wait === 0) bucket.tokens -= 1;
+      return wait;
     },
-    check: (key) => {
-      check(key);
-    },
+    check: (key) => waitSeconds(filledBucket(key)),
     count: (key) => {
       const bucket = filledBucket(key);
       bucket.tokens = Math.max(0, bucket.tokens - 1);
