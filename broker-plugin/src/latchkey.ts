@@ -12,6 +12,7 @@ import {
   createHttpClient,
   parseIssuer,
   parseResourceId,
+  SIGNING_ALGORITHMS,
   silentLogger,
   systemClock,
 } from '@latchkey/shared';
@@ -27,7 +28,7 @@ import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
 import { createStreamGuards } from './stream-guard.js';
 import { createIssuedTokens } from './trust/issued-token.js';
-import { createIssuerKeys } from './trust/jwks.js';
+import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
 import { createVerifyToken } from './verify-token.js';
 
 export interface Latchkey {
@@ -76,7 +77,10 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const { events, notify } = createNotices({ logger, count: metrics.count });
   const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
   const onKeyRemoved = () => knownTokens.clear();
-  const keys = createIssuerKeys({ issuer, http, clock, logger, onKeyRemoved });
+  const keys = createIssuerKeys({
+    ...{ issuer, http, clock, logger, onKeyRemoved },
+    ...{ locate: createMetadataLocator(http, issuer), algorithms: SIGNING_ALGORITHMS },
+  });
   const sessions = createSessions({ clock, logger, notify });
   const guards = createStreamGuards({ clock, logger, notify, limits });
   const verifyToken = createVerifyToken({

@@ -15,7 +15,6 @@ import {
   parseResourceId,
   type ResourceId,
 } from './ids.js';
-import type { TokenAlgorithm } from './issuer-keys.js';
 import type { JsonObject } from './json.js';
 import {
   instantClaim,
@@ -29,6 +28,7 @@ import {
 import { parseScope, type ScopeSet } from './scope.js';
 import { SIGNING_ALGORITHMS, type TokenSigner } from './signer.js';
 import type { NumericDate } from './time.js';
+import type { VerifyingAlgorithm } from './token-algorithms.js';
 
 const TYPE = 'at+jwt';
 
@@ -99,7 +99,7 @@ export interface AccessTokenVerification {
     kid: string | undefined,
   ) => VerifyingKey | undefined | Promise<VerifyingKey | undefined>;
   /** Algorithms that are allowed; default EdDSA and Ed25519. */
-  readonly algorithms?: readonly TokenAlgorithm[];
+  readonly algorithms?: readonly VerifyingAlgorithm[];
 }
 
 function readClientId(claims: JsonObject): ClientId {

@@ -12,9 +12,9 @@
  */
 import { verify } from 'node:crypto';
 import { type CborError, type CborValue, decodeCbor, encodeCbor } from './cbor.js';
-import { fitsAlgorithm } from './issuer-keys.js';
 import type { VerifyingKey } from './jwt.js';
 import { SIGNING_ALGORITHMS, type TokenSigner } from './signer.js';
+import { fitsAlgorithm } from './token-algorithms.js';
 
 export type CoseRefusal = 'malformed' | 'header' | 'algorithm' | 'type' | 'key' | 'signature';
 

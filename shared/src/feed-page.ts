@@ -14,12 +14,13 @@ import { parsedBy } from './config.js';
 import { signCose, verifyCose } from './cose.js';
 import { FormatError } from './errors.js';
 import { parseClientId, parseIssuer, parseResourceId } from './ids.js';
-import { type IssuerKey, importIssuerJwk, TOKEN_ALGORITHMS } from './issuer-keys.js';
+import { type IssuerKey, importIssuerJwk } from './issuer-keys.js';
 import type { VerifyingKey } from './jwt.js';
 import { type PublicJwk, thumbprint } from './keys.js';
 import { MAX_SCOPE_LENGTH } from './scope.js';
 import type { TokenSigner } from './signer.js';
 import type { NumericDate } from './time.js';
+import { TOKEN_ALGORITHMS } from './token-algorithms.js';
 import {
   FEED_CLIENT_KINDS,
   FEED_CLIENT_STATUSES,

@@ -23,6 +23,19 @@ export * from './scope.js';
 export * from './signer.js';
 export * from './time.js';
 export {
+  type EcPublicJwk,
+  fitsAlgorithm,
+  type IssuerJwk,
+  isSameAlgorithm,
+  isSignatureLength,
+  isSignatureOver,
+  type RsaPublicJwk,
+  TOKEN_ALGORITHMS,
+  type TokenAlgorithm,
+  VERIFYING_ALGORITHMS,
+  type VerifyingAlgorithm,
+} from './token-algorithms.js';
+export {
   covers,
   MAX_TOPIC_BYTES,
   MAX_TOPIC_LEVELS,

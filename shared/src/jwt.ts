@@ -9,16 +9,17 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type FormatError, JwtError } from './errors.js';
-import {
-  fitsAlgorithm,
-  isSignatureLength,
-  isSignatureOver,
-  type TokenAlgorithm,
-} from './issuer-keys.js';
 import { type JsonObject, parseJsonObject } from './json.js';
 import { decodeCanonicalBase64url } from './keys.js';
 import { SIGNING_ALGORITHMS, type TokenSigner } from './signer.js';
 import type { NumericDate } from './time.js';
+import {
+  fitsAlgorithm,
+  isSameAlgorithm,
+  isSignatureLength,
+  isSignatureOver,
+  type VerifyingAlgorithm,
+} from './token-algorithms.js';
 
 /** Largest JWT read. A CONNECT packet and a form body hold more. */
 export const MAX_JWT_BYTES = 8192;
@@ -35,7 +36,7 @@ export interface UnverifiedJwt {
   /** What the signature is over: header and payload as they came (RFC 7515 5.2). */
   readonly signingInput: Uint8Array;
   readonly signature: Uint8Array;
-  readonly alg: TokenAlgorithm;
+  readonly alg: VerifyingAlgorithm;
   readonly kid: string | undefined;
   readonly claims: JsonObject;
 }
@@ -56,6 +57,8 @@ function readPart(part: string, name: string): JsonObject {
 
 /** What a signature is checked with. */
 export interface VerifyingKey {
+  /** The algorithm that it is for; without one, whichever its kind of key has. */
+  readonly alg?: VerifyingAlgorithm;
   readonly keyObject: KeyObject;
 }
 
@@ -67,7 +70,7 @@ export interface VerifyingKey {
 export function readJwt(
   text: unknown,
   allowedTypes: readonly (string | undefined)[],
-  algorithms: readonly TokenAlgorithm[] = SIGNING_ALGORITHMS,
+  algorithms: readonly VerifyingAlgorithm[] = SIGNING_ALGORITHMS,
 ): UnverifiedJwt {
   if (typeof text !== 'string' || text.length > MAX_JWT_BYTES || !COMPACT.test(text)) {
     return fail('malformed', `not a compact JWT of at most ${MAX_JWT_BYTES} bytes`);
@@ -114,6 +117,11 @@ const decoyKey: KeyObject = createPublicKey({
   format: 'jwk',
 });
 
+/** RSA keys fit two algorithms, so the kind of key alone does not tell which one it is for. */
+function isFor({ alg, keyObject }: VerifyingKey, wanted: VerifyingAlgorithm): boolean {
+  return isSameAlgorithm(alg ?? wanted, wanted) && fitsAlgorithm(wanted, keyObject);
+}
+
 /**
  * Checks the signature. Without a key it checks against a decoy and then refuses, so that an
  * unknown client takes as long as a bad signature.
@@ -123,9 +131,7 @@ export async function verifySignature(
   key: VerifyingKey | undefined,
 ): Promise<void> {
   // RFC 8725 3.1: a key is for one algorithm, whatever the header asks for.
-  if (key !== undefined && !fitsAlgorithm(jwt.alg, key.keyObject)) {
-    fail('key', 'the key is of another algorithm');
-  }
+  if (key !== undefined && !isFor(key, jwt.alg)) fail('key', 'the key is of another algorithm');
   const checked =
     key === undefined
       ? { alg: 'EdDSA' as const, key: decoyKey }

@@ -10,8 +10,8 @@
 import { sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Kid } from './ids.js';
-import type { TokenAlgorithm } from './issuer-keys.js';
 import type { PrivateKey, PublicKey } from './keys.js';
+import type { TokenAlgorithm } from './token-algorithms.js';
 
 /**
  * Names of one algorithm: `EdDSA` (RFC 8037, what older verifiers know) and `Ed25519` (RFC 9864).

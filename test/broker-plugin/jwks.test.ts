@@ -1,7 +1,16 @@
 /** Keys of the issuer: STANDARDS 6, group 18. */
-import { createHttpClient, generateKey, type PrivateKey } from '@latchkey/shared';
+import {
+  createHttpClient,
+  generateKey,
+  type PrivateKey,
+  SIGNING_ALGORITHMS,
+} from '@latchkey/shared';
 import { expect, test } from 'vitest';
-import { createIssuerKeys, type IssuerKeys } from '../../broker-plugin/src/trust/jwks.ts';
+import {
+  createIssuerKeys,
+  createMetadataLocator,
+  type IssuerKeys,
+} from '../../broker-plugin/src/trust/jwks.ts';
 import { type CapturedLog, createCapturedLog } from '../helpers/captured-log.ts';
 import { createDrivenClock, type DrivenClock } from '../helpers/driven-clock.ts';
 import { startGuardedBroker } from '../helpers/guarded-broker.ts';
@@ -20,7 +29,11 @@ async function setup(): Promise<Setup> {
   const log = createCapturedLog();
   const server = await startIssuer(clock);
   const http = createHttpClient({ timeoutMs: 1000, maxBodyBytes: 64 * 1024 });
-  const keys = createIssuerKeys({ issuer: server.issuer, http, clock, logger: log });
+  const { issuer } = server;
+  const keys = createIssuerKeys({
+    ...{ issuer, http, clock, logger: log, algorithms: SIGNING_ALGORITHMS },
+    locate: createMetadataLocator(http, issuer),
+  });
   return { clock, log, server, keys };
 }
 

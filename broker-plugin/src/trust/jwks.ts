@@ -1,5 +1,5 @@
 /**
- * The issuer's public keys, fetched by discovery, kept in memory and kept fresh.
+ * The public keys of one issuer, fetched from its key set, kept in memory and kept fresh.
  *
  * Units   milliseconds where a name says so.
  * Errors  `UnavailableError` when the key asked for may exist and cannot be had now.
@@ -10,23 +10,21 @@
 import {
   type Clock,
   discover,
-  FormatError,
   type HttpClient,
   type Issuer,
-  importPublicJwk,
   type Logger,
-  type PublicKey,
   UnavailableError,
   UnreachableError,
+  type VerifyingAlgorithm,
 } from '@latchkey/shared';
-import * as v from 'valibot';
+import { importKeySet, type KeySet, type KeySetKey } from './key-set.js';
 
 export interface IssuerKeys {
   /**
    * The key with that id. An unknown id makes us look again, at most once in 30 s however many
    * ask; all who ask meanwhile share one fetch.
    */
-  findKey(kid: string | undefined): PublicKey | undefined | Promise<PublicKey | undefined>;
+  findKey(kid: string | undefined): KeySetKey | undefined | Promise<KeySetKey | undefined>;
   /** How many keys are at hand: none before the first fetch. */
   readonly size: number;
   /** Keeps the keys fresh until the signal aborts. */
@@ -39,70 +37,47 @@ const REFRESH_MS = 600_000;
 const RETRY_MS = 30_000;
 /** After a failure, while there are no keys at all and nobody can connect. */
 const EMPTY_RETRY_MS = 2_000;
-/** A set has a next, an active and a few retired keys. */
-const MAX_KEYS = 32;
 
-const jwksSchema = v.object({
-  keys: v.pipe(v.array(v.looseObject({ kid: v.optional(v.string()) })), v.maxLength(MAX_KEYS)),
-});
-type Jwk = v.InferOutput<typeof jwksSchema>['keys'][number];
+/** Says where the key set is. Rejects with `UnreachableError`. */
+export type LocateKeySet = (signal?: AbortSignal) => Promise<string>;
 
-/** Whether a key is meant for other uses than verifying Ed25519, which is no fault. */
-function isOther(jwk: Jwk): boolean {
-  return jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519' || (jwk.use ?? 'sig') !== 'sig';
+/** As the metadata of our own authority say it. */
+export function createMetadataLocator(http: HttpClient, issuer: Issuer): LocateKeySet {
+  return async (signal) => (await discover(http, issuer, signal)).jwks_uri;
 }
 
 export function createIssuerKeys(deps: {
-  readonly issuer: Issuer;
+  /** For the log. */
+  readonly issuer: string;
+  readonly locate: LocateKeySet;
+  /** What its tokens may be signed with; keys for anything else are left out. */
+  readonly algorithms: readonly VerifyingAlgorithm[];
   readonly http: HttpClient;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A key is gone, or stands for another one now: what it signed is not to be trusted any more. */
   readonly onKeyRemoved?: () => void;
 }): IssuerKeys {
-  const { issuer, http, clock, logger, onKeyRemoved } = deps;
-  let keys: ReadonlyMap<string, PublicKey> = new Map();
+  const { issuer, locate, algorithms, http, clock, logger, onKeyRemoved } = deps;
+  let keys: KeySet = new Map();
   let fetching: Promise<void> | undefined;
   let lastFetchMs: number | undefined;
   let hasFailed = false;
 
-  const importKeys = (jwks: readonly Jwk[]): ReadonlyMap<string, PublicKey> => {
-    const imported = new Map<string, PublicKey>();
-    for (const jwk of jwks) {
-      if (isOther(jwk)) continue;
-      try {
-        // The checks cost 3 ms, so a key that passed them before is not checked again.
-        const known = [...keys.values()].find((key) => key.jwk.x === jwk.x && jwk.d === undefined);
-        const key = known ?? importPublicJwk(jwk);
-        const kid = jwk.kid ?? key.kid;
-        if (!imported.has(kid)) imported.set(kid, key);
-      } catch (error) {
-        if (!(error instanceof FormatError)) throw error;
-        const detail = error.message;
-        logger.warn({ event: 'keys.ignored', issuer, detail }, 'a key of the issuer is not usable');
-      }
-    }
-    return imported;
+  const onIgnored = (detail: string): void => {
+    logger.warn({ event: 'keys.ignored', issuer, detail }, 'a key of the issuer is not usable');
   };
 
   const fetchKeys = async (signal?: AbortSignal): Promise<void> => {
-    const { jwks_uri: url } = await discover(http, issuer, signal);
+    const url = await locate(signal);
     const response = await http.request({ method: 'GET', url, ...(signal && { signal }) });
     if (response.status !== 200) throw new UnreachableError(`${url} answered ${response.status}`);
-    let jwks: readonly Jwk[];
-    try {
-      jwks = v.parse(jwksSchema, JSON.parse(response.body)).keys;
-    } catch (cause) {
-      throw new UnreachableError(`${url} is not a set of at most ${MAX_KEYS} keys`, { cause });
-    }
-    const imported = importKeys(jwks);
-    // Nothing usable is a mistake of somebody, not an instruction to trust nobody.
-    if (imported.size === 0) throw new UnreachableError(`${url} has no usable Ed25519 key`);
+    const imported = importKeySet(response.body, { url, algorithms, known: keys, onIgnored });
     const kids = [...imported.keys()];
     if (kids.some((kid) => !keys.has(kid)) || kids.length !== keys.size) {
       logger.info({ event: 'keys.updated', issuer, kids }, 'keys of the issuer');
     }
-    const isRemoved = [...keys].some(([kid, key]) => imported.get(kid)?.jwk.x !== key.jwk.x);
+    const isRemoved = [...keys].some(([kid, key]) => imported.get(kid)?.kid !== key.kid);
     keys = imported;
     if (isRemoved) onKeyRemoved?.();
   };
@@ -134,7 +109,7 @@ export function createIssuerKeys(deps: {
   const isFetchedLately = (): boolean =>
     lastFetchMs !== undefined && Math.abs(clock.nowMs() - lastFetchMs) < RETRY_MS;
 
-  const lookAgain = async (kid: string): Promise<PublicKey | undefined> => {
+  const lookAgain = async (kid: string): Promise<KeySetKey | undefined> => {
     if (fetching !== undefined || !isFetchedLately()) await refresh();
     const key = keys.get(kid);
     if (key === undefined && hasFailed) {
