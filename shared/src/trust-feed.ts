@@ -113,7 +113,8 @@ export type FeedRefusal =
   | 'nonce'
   | 'feed-id'
   | 'gap'
-  | 'stale';
+  | 'stale'
+  | 'rollback';
 
 /** A page that is genuine and does not fit the reader. */
 export class FeedError extends Error {
@@ -161,7 +162,12 @@ function fitSnapshot(page: FeedPage, { position }: FeedReader): FeedStep {
   const { feedId, afterId, clients } = page;
   const isRestart = afterId === '';
   let sequence = page.to;
-  if (!isRestart) {
+  if (isRestart && position.at !== 'start') {
+    // The authority forgot what it told us, and nobody said that this is another history.
+    if (feedId === position.feedId && page.to < position.sequence) {
+      refuse('rollback', 'the snapshot is older than what the reader has');
+    }
+  } else if (!isRestart) {
     if (position.at !== 'snapshot')
       return refuse('gap', 'the page goes on with no snapshot of ours');
     if (feedId !== position.feedId) refuse('feed-id', 'the page is of another feed');

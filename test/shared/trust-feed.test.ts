@@ -2,7 +2,6 @@ import {
   createIssuerSigner,
   createKeySigner,
   FEED_CLOCK_TOLERANCE_SECONDS,
-  type FeedClient,
   type FeedPage,
   type FeedPosition,
   type FeedReader,
@@ -14,7 +13,6 @@ import {
   MAX_FEED_PAGE_BYTES,
   MAX_FEED_PAGE_CLIENTS,
   newFeedNonce,
-  parseClientId,
   parseResourceId,
   signFeedPage,
   verifyFeedPage,
@@ -23,34 +21,21 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CborTag, type CborValue, decodeCbor, encodeCbor } from '../../shared/src/cbor.ts';
 import { signCose } from '../../shared/src/cose.ts';
+import {
+  changesPage,
+  createFeedModel,
+  FEED,
+  feedClient,
+  NONCE,
+  snapshotPage,
+} from '../helpers/feed-model.ts';
 import { createMemoryReader } from '../helpers/feed-reader.ts';
 import { AUDIENCE, ISSUER, KEY, NOW, OTHER_KEY } from '../helpers/jwts.ts';
 
-const NONCE = 'AAAAAAAAAAAAAAAAAAAAAA';
-const FEED = 'a'.repeat(32);
 const TYP = 'application/latchkey-feed+cbor';
 const signer = createKeySigner(KEY);
 const issuerKey: IssuerKey = importIssuerJwk('EdDSA', KEY.publicKey.jwk);
 const find = (kid: string) => (kid === issuerKey.kid ? issuerKey : undefined);
-
-const client = (id: string, more: Partial<FeedClient> = {}): FeedClient => ({
-  ...{
-    id: parseClientId(id),
-    kind: 'device',
-    status: 'active',
-    mayMint: false,
-    tokensNotBefore: 0,
-  },
-  ...{ keys: [], scope: '' },
-  ...more,
-});
-
-const page = (more: Partial<FeedPage> = {}): FeedPage => ({
-  ...{ issuer: ISSUER, resource: AUDIENCE, feedId: FEED, kind: 'changes', from: 5, to: 9 },
-  ...{ afterId: '', hasMore: false, issuedAt: NOW, nonce: NONCE, issuerKeys: [], clients: [] },
-  ...more,
-});
-const snapshot = (more: Partial<FeedPage> = {}) => page({ kind: 'snapshot', from: 0, ...more });
 
 const at = {
   start: { at: 'start' },
@@ -63,7 +48,7 @@ const reader = (more: Partial<FeedReader> = {}): FeedReader => ({
 });
 
 describe('a page on the wire', () => {
-  const FULL = client('t-1', {
+  const FULL = feedClient('t-1', {
     ...{ kind: 'service', mayMint: true, tokensNotBefore: 2 ** 33 },
     keys: [
       { kid: KEY.publicKey.kid, jwk: KEY.publicKey.jwk, notBefore: undefined, expiresAt: NOW },
@@ -84,12 +69,12 @@ describe('a page on the wire', () => {
     const issuerKeys = [issuerKey, ...others.map(({ publicKey }) => publicKey)];
     const clients = [
       FULL,
-      client('t-2', { status: 'suspended' }),
-      client('t-3', { status: 'revoked' }),
-      client('t-4', { status: 'deleted' }),
+      feedClient('t-2', { status: 'suspended' }),
+      feedClient('t-3', { status: 'revoked' }),
+      feedClient('t-4', { status: 'deleted' }),
     ];
     const to = Number.MAX_SAFE_INTEGER;
-    const sent = page({ issuerKeys, clients, to, hasMore: true });
+    const sent = changesPage({ issuerKeys, clients, to, hasMore: true });
     const seen = await verifyFeedPage(await signFeedPage(signer, sent), find);
     const plain = (keys: readonly IssuerKey[]) =>
       keys.map(({ kid, alg, jwk }) => ({ kid, alg, jwk }));
@@ -101,20 +86,20 @@ describe('a page on the wire', () => {
 
   test('with 1000 clients is far smaller than the bound', async () => {
     const clients = Array.from({ length: MAX_FEED_PAGE_CLIENTS }, (_, i) =>
-      client(`client-${String(i).padStart(5, '0')}`, {
+      feedClient(`client-${String(i).padStart(5, '0')}`, {
         keys: FULL.keys.slice(0, 1),
         scope: FULL.scope,
       }),
     );
-    const message = await signFeedPage(signer, snapshot({ clients }));
+    const message = await signFeedPage(signer, snapshotPage({ clients }));
     expect(message.length).toBeLessThan(MAX_FEED_PAGE_BYTES / 50);
     expect((await verifyFeedPage(message, find)).clients).toHaveLength(MAX_FEED_PAGE_CLIENTS);
   });
 
   test('is signed by an issuer key, here or in a KMS', async () => {
     const key = await generateIssuerKey('EdDSA');
-    const message = await signFeedPage(createIssuerSigner(key), page());
-    expect(await verifyFeedPage(message, () => key.publicKey)).toEqual(page());
+    const message = await signFeedPage(createIssuerSigner(key), changesPage());
+    expect(await verifyFeedPage(message, () => key.publicKey)).toEqual(changesPage());
   });
 
   test('is refused when it is too large, before anything is read', async () => {
@@ -125,12 +110,15 @@ describe('a page on the wire', () => {
   });
 
   test('is refused when an unknown key signed it', async () => {
-    const message = await signFeedPage(createKeySigner(OTHER_KEY), page());
+    const message = await signFeedPage(createKeySigner(OTHER_KEY), changesPage());
     await expect(verifyFeedPage(message, find)).rejects.toMatchObject({ reason: 'key' });
   });
 
   test('is refused with any byte changed', async () => {
-    const good = await signFeedPage(signer, page({ clients: [FULL], issuerKeys: [issuerKey] }));
+    const good = await signFeedPage(
+      signer,
+      changesPage({ clients: [FULL], issuerKeys: [issuerKey] }),
+    );
     await fc.assert(
       fc.asyncProperty(
         fc.nat({ max: good.length - 1 }),
@@ -148,7 +136,7 @@ describe('a page on the wire', () => {
 
 describe('a page that the issuer signed is refused', () => {
   /** Content of a good page as CBOR, with one place replaced. */
-  async function withPlace(place: number, value: CborValue, sent = page()): Promise<Buffer> {
+  async function withPlace(place: number, value: CborValue, sent = changesPage()): Promise<Buffer> {
     const message = decodeCbor(await signFeedPage(signer, sent)) as CborTag;
     const [, , payload] = message.value as readonly CborValue[];
     const content = [...(decodeCbor(payload as Uint8Array) as CborValue[])];
@@ -238,22 +226,31 @@ describe('a page that the issuer signed is refused', () => {
   });
 
   test.each<{ name: string; sent: FeedPage }>([
-    { name: 'a snapshot that begins later', sent: snapshot({ from: 1 }) },
-    { name: 'an empty snapshot page that promises more', sent: snapshot({ hasMore: true }) },
-    { name: 'a snapshot out of order', sent: snapshot({ clients: [client('b'), client('a')] }) },
+    { name: 'a snapshot that begins later', sent: snapshotPage({ from: 1 }) },
+    { name: 'an empty snapshot page that promises more', sent: snapshotPage({ hasMore: true }) },
+    {
+      name: 'a snapshot out of order',
+      sent: snapshotPage({ clients: [feedClient('b'), feedClient('a')] }),
+    },
     {
       name: 'a snapshot with a client twice',
-      sent: snapshot({ clients: [client('a'), client('a')] }),
+      sent: snapshotPage({ clients: [feedClient('a'), feedClient('a')] }),
     },
-    { name: 'a snapshot that goes back', sent: snapshot({ afterId: 'b', clients: [client('b')] }) },
+    {
+      name: 'a snapshot that goes back',
+      sent: snapshotPage({ afterId: 'b', clients: [feedClient('b')] }),
+    },
     {
       name: 'a snapshot with a deleted client',
-      sent: snapshot({ clients: [client('a', { status: 'deleted' })] }),
+      sent: snapshotPage({ clients: [feedClient('a', { status: 'deleted' })] }),
     },
-    { name: 'changes that lead nowhere and promise more', sent: page({ to: 5, hasMore: true }) },
+    {
+      name: 'changes that lead nowhere and promise more',
+      sent: changesPage({ to: 5, hasMore: true }),
+    },
     {
       name: 'changes at the sequence that the reader has',
-      sent: page({ to: 5, clients: [client('a')] }),
+      sent: changesPage({ to: 5, clients: [feedClient('a')] }),
     },
   ])('$name', async ({ sent }) => {
     const refused = verifyFeedPage(await signFeedPage(signer, sent), find);
@@ -273,7 +270,7 @@ describe('a page that the issuer signed is refused', () => {
 
 describe('fitFeedPage', () => {
   const whole = { at: 'changes', feedId: FEED } as const;
-  const clients = [client('n'), client('p')];
+  const clients = [feedClient('n'), feedClient('p')];
 
   test.each<{
     name: string;
@@ -284,17 +281,22 @@ describe('fitFeedPage', () => {
   }>([
     {
       name: 'a snapshot in one page',
-      ...{ page: snapshot(), position: at.start, isRestart: true, next: { ...whole, sequence: 9 } },
+      ...{
+        page: snapshotPage(),
+        position: at.start,
+        isRestart: true,
+        next: { ...whole, sequence: 9 },
+      },
     },
     {
       name: 'the first of several pages',
-      ...{ page: snapshot({ hasMore: true, clients }), position: at.start, isRestart: true },
+      ...{ page: snapshotPage({ hasMore: true, clients }), position: at.start, isRestart: true },
       next: { at: 'snapshot', feedId: FEED, sequence: 9, afterId: 'p' },
     },
     {
       name: 'a page in the middle keeps the sequence of the first',
       ...{
-        page: snapshot({ afterId: 'm', hasMore: true, clients }),
+        page: snapshotPage({ afterId: 'm', hasMore: true, clients }),
         position: at.snapshot,
         isRestart: false,
       },
@@ -302,27 +304,27 @@ describe('fitFeedPage', () => {
     },
     {
       name: 'the last page, empty',
-      ...{ page: snapshot({ afterId: 'm' }), position: at.snapshot, isRestart: false },
+      ...{ page: snapshotPage({ afterId: 'm' }), position: at.snapshot, isRestart: false },
       next: { ...whole, sequence: 7 },
     },
     {
       name: 'a snapshot of another feed instead of changes',
-      ...{ page: snapshot({ feedId: 'b' }), position: at.changes, isRestart: true },
+      ...{ page: snapshotPage({ feedId: 'b' }), position: at.changes, isRestart: true },
       next: { at: 'changes', feedId: 'b', sequence: 9 },
     },
     {
       name: 'a new snapshot in the middle of one',
-      ...{ page: snapshot({ to: 3 }), position: at.snapshot, isRestart: true },
-      next: { ...whole, sequence: 3 },
+      ...{ page: snapshotPage({ to: 7 }), position: at.snapshot, isRestart: true },
+      next: { ...whole, sequence: 7 },
     },
     {
       name: 'changes',
-      ...{ page: page({ clients }), position: at.changes, isRestart: false },
+      ...{ page: changesPage({ clients }), position: at.changes, isRestart: false },
       next: { ...whole, sequence: 9 },
     },
     {
       name: 'no changes',
-      ...{ page: page({ to: 5 }), position: at.changes, isRestart: false },
+      ...{ page: changesPage({ to: 5 }), position: at.changes, isRestart: false },
       next: { ...whole, sequence: 5 },
     },
   ])('$name', ({ page: seen, position, isRestart, next }) => {
@@ -332,61 +334,81 @@ describe('fitFeedPage', () => {
   test.each<{ name: string; page: FeedPage; reader?: Partial<FeedReader>; reason: string }>([
     {
       name: 'another issuer',
-      page: page(),
+      page: changesPage(),
       reader: { issuer: 'https://other.example' as never },
       reason: 'issuer',
     },
     {
       name: 'another resource',
-      page: page(),
+      page: changesPage(),
       reader: { resource: parseResourceId('mqtts://other.example') },
       reason: 'resource',
     },
-    { name: 'a replay', page: page(), reader: { nonce: newFeedNonce() }, reason: 'nonce' },
+    { name: 'a replay', page: changesPage(), reader: { nonce: newFeedNonce() }, reason: 'nonce' },
     {
       name: 'a replayed snapshot',
-      page: snapshot(),
+      page: snapshotPage(),
       reader: { nonce: newFeedNonce() },
       reason: 'nonce',
     },
-    { name: 'another feed', page: page({ feedId: 'b' }), reason: 'feed-id' },
-    { name: 'a gap', page: page({ from: 6 }), reason: 'gap' },
-    { name: 'changes that were applied', page: page({ from: 4 }), reason: 'stale' },
-    { name: 'changes at the start', page: page(), reader: { position: at.start }, reason: 'gap' },
+    { name: 'another feed', page: changesPage({ feedId: 'b' }), reason: 'feed-id' },
+    { name: 'a gap', page: changesPage({ from: 6 }), reason: 'gap' },
+    { name: 'changes that were applied', page: changesPage({ from: 4 }), reason: 'stale' },
+    {
+      name: 'changes at the start',
+      page: changesPage(),
+      reader: { position: at.start },
+      reason: 'gap',
+    },
     {
       name: 'changes within a snapshot',
-      page: page(),
+      page: changesPage(),
       reader: { position: at.snapshot },
       reason: 'gap',
     },
     {
       name: 'the middle of a snapshot at the start',
-      page: snapshot({ afterId: 'm' }),
+      page: snapshotPage({ afterId: 'm' }),
       reader: { position: at.start },
       reason: 'gap',
     },
-    { name: 'the middle of a snapshot after it', page: snapshot({ afterId: 'm' }), reason: 'gap' },
+    {
+      name: 'the middle of a snapshot after it',
+      page: snapshotPage({ afterId: 'm' }),
+      reason: 'gap',
+    },
     {
       name: 'the middle of a snapshot of another feed',
-      page: snapshot({ afterId: 'm', feedId: 'b' }),
+      page: snapshotPage({ afterId: 'm', feedId: 'b' }),
       reader: { position: at.snapshot },
       reason: 'feed-id',
     },
     {
       name: 'another place of the snapshot',
-      page: snapshot({ afterId: 'k' }),
+      page: snapshotPage({ afterId: 'k' }),
       reader: { position: at.snapshot },
       reason: 'gap',
     },
     {
       name: 'a snapshot page of before its start',
-      page: snapshot({ afterId: 'm', to: 6 }),
+      page: snapshotPage({ afterId: 'm', to: 6 }),
       reader: { position: at.snapshot },
       reason: 'stale',
     },
     {
+      name: 'a new snapshot of before what the reader has, in the same history',
+      page: snapshotPage({ to: 4 }),
+      reason: 'rollback',
+    },
+    {
+      name: 'a new snapshot of before the one that is being read',
+      page: snapshotPage({ to: 6 }),
+      reader: { position: at.snapshot },
+      reason: 'rollback',
+    },
+    {
       name: 'an empty page that promises more',
-      page: snapshot({ hasMore: true }),
+      page: snapshotPage({ hasMore: true }),
       reader: { position: at.start },
       reason: 'malformed',
     },
@@ -398,8 +420,8 @@ describe('fitFeedPage', () => {
 
   test('refuses a page that is older than the last one by more than clocks are set back', () => {
     const lastIssuedAt = NOW + FEED_CLOCK_TOLERANCE_SECONDS;
-    expect(() => fitFeedPage(page(), reader({ lastIssuedAt }))).not.toThrow();
-    expect(() => fitFeedPage(page(), reader({ lastIssuedAt: lastIssuedAt + 1 }))).toThrow(
+    expect(() => fitFeedPage(changesPage(), reader({ lastIssuedAt }))).not.toThrow();
+    expect(() => fitFeedPage(changesPage(), reader({ lastIssuedAt: lastIssuedAt + 1 }))).toThrow(
       expect.objectContaining({ reason: 'stale' }),
     );
   });
@@ -423,52 +445,6 @@ test('a nonce is 128 random bits', () => {
   for (const nonce of nonces) expect(nonce).toMatch(/^[A-Za-z0-9_-]{22}$/);
 });
 
-/** A registry that notes changes as ours does: one row for each client. */
-function createModel() {
-  const clients = new Map<string, FeedClient>();
-  const changes = new Map<string, number>();
-  let sequence = 1;
-  return {
-    change: (id: string, scope: string | undefined) => {
-      if (scope === undefined && !clients.has(id)) return;
-      if (scope === undefined) clients.delete(id);
-      else clients.set(id, client(id, { scope }));
-      sequence += 1;
-      changes.set(id, sequence);
-    },
-    get sequence() {
-      return sequence;
-    },
-    clients,
-    /** The page that the position asks for, of at most `limit` clients. */
-    answer: ({ position, nonce }: FeedReader, limit: number): FeedPage => {
-      if (position.at !== 'changes') {
-        const afterId = position.at === 'snapshot' ? position.afterId : '';
-        const left = [...clients.values()]
-          .filter(({ id }) => id > afterId)
-          .sort((a, b) => (a.id < b.id ? -1 : 1));
-        const taken = left.slice(0, limit);
-        return snapshot({
-          nonce,
-          afterId,
-          to: sequence,
-          clients: taken,
-          hasMore: left.length > limit,
-        });
-      }
-      const from = position.sequence;
-      const left = [...changes].filter(([, at]) => at > from).sort(([, a], [, b]) => a - b);
-      const taken = left.slice(0, limit);
-      const hasMore = left.length > limit;
-      return page({
-        ...{ nonce, from, hasMore },
-        to: hasMore ? (taken.at(-1)?.[1] as number) : sequence,
-        clients: taken.map(([id]) => clients.get(id) ?? client(id, { status: 'deleted' })),
-      });
-    },
-  };
-}
-
 test('whatever changes in between, and however it is cut into pages, the replica is the registry', () => {
   const change = fc.record({
     id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
@@ -477,7 +453,7 @@ test('whatever changes in between, and however it is cut into pages, the replica
   const read = fc.record({ limit: fc.integer({ min: 1, max: 4 }) });
   fc.assert(
     fc.property(fc.array(fc.oneof(change, read), { maxLength: 60 }), (steps) => {
-      const model = createModel();
+      const model = createFeedModel();
       const memory = createMemoryReader(ISSUER, AUDIENCE);
       const readPage = (limit: number) => {
         const expected = memory.expecting();
