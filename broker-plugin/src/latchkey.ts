@@ -67,7 +67,12 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const limits = resolveLimits(options.limits);
   const { clock = systemClock, logger = silentLogger } = options;
   const http =
-    options.http ?? createHttpClient({ timeoutMs: JWKS_TIMEOUT_MS, maxBodyBytes: JWKS_MAX_BYTES });
+    options.http ??
+    createHttpClient({
+      timeoutMs: JWKS_TIMEOUT_MS,
+      maxBodyBytes: JWKS_MAX_BYTES,
+      ...(options.issuerCa === undefined ? {} : { ca: options.issuerCa }),
+    });
 
   const metrics = createMetrics({
     sessions: () => sessions.size,

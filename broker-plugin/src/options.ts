@@ -59,6 +59,8 @@ export interface LatchkeyOptions {
   readonly logger?: Logger;
   /** For fetching the issuer's keys. Default: at most 64 KiB, 4 s, no redirects. */
   readonly http?: HttpClient;
+  /** PEM of the certificate authorities to trust for the issuer instead of the system's. */
+  readonly issuerCa?: string;
   readonly limits?: Partial<Limits>;
 }
 

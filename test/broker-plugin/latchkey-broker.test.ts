@@ -25,10 +25,12 @@ test('broker.example.toml shows every option, and what is commented out is the d
   const config = parseBrokerConfig(text, 'broker.example.toml');
   expect(config.limits).toEqual(DEFAULT_LIMITS);
   expect(config.monitor).toBeUndefined();
+  expect(config.issuerCaFile).toBeUndefined();
   const uncommented = text.replace(/^# ([a-z_]+ = |\[)/gm, '$1');
   expect(uncommented).not.toBe(text);
   expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual({
     ...config,
+    issuerCaFile: '/etc/latchkey/issuer-ca.pem',
     listen: [
       ...config.listen,
       {
@@ -48,6 +50,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
     new Set([
       'issuer',
       'audience',
+      'issuer_ca_file',
       'log_level',
       'max_connections',
       'connect_bytes',
@@ -146,6 +149,34 @@ test.each([
 test('listening beyond loopback without TLS is refused with the reason', () => {
   const [problem] = problems(`${head}[[listen]]\ntype = "tcp"\nhost = "0.0.0.0"\nport = 1883\n`);
   expect(problem?.message).toContain('TLS');
+});
+
+test('--insecure listens beyond loopback without TLS, and the log warns', async () => {
+  const issuer = await startIssuer(systemClock);
+  const config = await file(
+    `issuer = "${issuer.issuer}"\naudience = "${BROKER}"\n[[listen]]\ntype = "tcp"\nhost = "0.0.0.0"\nport = 0\n`,
+  );
+  for (const args of [
+    ['--config', config],
+    ['validate', '--config', config],
+  ]) {
+    const refused = run(...args);
+    expect(await refused.exitCode).toBe(2);
+    expect(refused.err()).toContain('listen.0.host: is reached from other machines');
+    expect(refused.err()).toContain('--insecure');
+  }
+  expect(await run('validate', '--insecure', '--config', config).exitCode).toBe(0);
+  const broker = run('--insecure', '--config', config);
+  expect(await broker.event('broker.insecure')).toMatchObject({ level: 40, host: '0.0.0.0' });
+  const { port } = await broker.event('broker.listening');
+  await overTcp(port as number);
+});
+
+test('--insecure warns of no listener that stays on this machine', async () => {
+  const issuer = await startIssuer(systemClock);
+  const broker = run('--insecure', '--config', await file(tcpAndWebSocket(issuer)));
+  await broker.event('keys.updated');
+  expect(broker.out()).not.toContain('broker.insecure');
 });
 
 test.each(['127.0.0.1', '127.1.2.3', 'localhost', '::1', '[::1]'])(

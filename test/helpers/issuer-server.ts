@@ -6,7 +6,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import {
   type AccessTokenClaims,
@@ -43,10 +44,14 @@ export interface IssuerServer {
   token(request?: TokenRequest): Promise<string>;
 }
 
-export async function startIssuer(clock: Clock): Promise<IssuerServer> {
+/** With a certificate of `localhost` it is an `https` issuer of that name. */
+export async function startIssuer(
+  clock: Clock,
+  certificate?: { readonly cert: string; readonly key: string },
+): Promise<IssuerServer> {
   const key = generateKey();
   let fetches = 0;
-  const server = createServer((request, response) => {
+  const handle: RequestListener = (request, response) => {
     const path = request.url ?? '';
     if (path === '/jwks') fetches += 1;
     if (self.answer(path, response)) return;
@@ -56,7 +61,9 @@ export async function startIssuer(clock: Clock): Promise<IssuerServer> {
       const endpoints = { token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/jwks` };
       response.end(JSON.stringify({ issuer, ...endpoints }));
     } else response.writeHead(404).end();
-  });
+  };
+  const server = certificate ? createTlsServer(certificate, handle) : createServer(handle);
+  const origin = certificate ? 'https://localhost' : 'http://127.0.0.1';
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
@@ -64,7 +71,7 @@ export async function startIssuer(clock: Clock): Promise<IssuerServer> {
     server.closeAllConnections();
   });
   const self = {
-    issuer: parseIssuer(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+    issuer: parseIssuer(`${origin}:${(server.address() as AddressInfo).port}`),
     key,
     keys: [{ ...key.publicKey.jwk, kid: key.publicKey.kid }] as object[],
     get fetches() {

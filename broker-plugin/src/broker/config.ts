@@ -41,6 +41,8 @@ export interface MonitorConfig {
 export interface BrokerConfig {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
+  /** PEM of the certificate authorities that are trusted for the issuer; `undefined`: the system's. */
+  readonly issuerCaFile: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
   /** Connections at once, for each listener. */
@@ -63,22 +65,24 @@ const whole = (least: number, most: number) => {
   );
 };
 
-const plainSchema = v.strictObject({
-  type: v.picklist(['tcp', 'websocket']),
-  host: v.optional(
-    v.pipe(
-      text,
-      v.check(
-        isLoopbackHost,
-        'must be a loopback host such as 127.0.0.1: without TLS, tokens would cross the network in clear text; take type tls or secure-websocket',
-      ),
-    ),
-    '127.0.0.1',
-  ),
-  port: whole(0, 65_535),
-});
-
 const nonEmpty = v.pipe(text, v.nonEmpty('must not be empty'));
+
+const plainSchema = (isInsecure: boolean) =>
+  v.strictObject({
+    type: v.picklist(['tcp', 'websocket']),
+    host: v.optional(
+      v.pipe(
+        text,
+        v.check(
+          (host) => (isInsecure && host !== '') || isLoopbackHost(host),
+          'is reached from other machines, and there is no TLS: take type tls or secure-websocket, or listen on 127.0.0.1 behind a proxy that speaks TLS; "latchkey-broker --insecure" listens all the same',
+        ),
+      ),
+      '127.0.0.1',
+    ),
+    port: whole(0, 65_535),
+  });
+
 const secureSchema = v.strictObject({
   type: v.picklist(['tls', 'secure-websocket']),
   host: v.optional(nonEmpty, '127.0.0.1'),
@@ -87,9 +91,10 @@ const secureSchema = v.strictObject({
   key_file: nonEmpty,
 });
 
-const listenSchema = v.variant('type', [plainSchema, secureSchema]);
+const listenSchema = (isInsecure: boolean) =>
+  v.variant('type', [plainSchema(isInsecure), secureSchema]);
 
-function listenConfig(entry: v.InferOutput<typeof listenSchema>): ListenConfig {
+function listenConfig(entry: v.InferOutput<ReturnType<typeof listenSchema>>): ListenConfig {
   const { type, host, port } = entry;
   const tls =
     'key_file' in entry
@@ -143,36 +148,48 @@ function haveOwnPorts<Entry extends { readonly host: string; readonly port: numb
   return new Set(ports).size === ports.length;
 }
 
-const configSchema = v.strictObject({
-  issuer: v.pipe(
-    text,
-    parsedBy((value) => parseIssuer(value)),
-  ),
-  audience: v.pipe(
-    text,
-    parsedBy((value) => parseResourceId(value)),
-  ),
-  log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
-  limits: v.optional(limitsSchema, {}),
-  listen: v.pipe(
-    v.array(listenSchema),
-    v.minLength(1, 'must have at least one entry'),
-    v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
-    v.check(haveOwnPorts, 'must not name one host and port twice'),
-  ),
-  http: v.optional(httpSchema),
-});
+const configSchema = (isInsecure: boolean) =>
+  v.strictObject({
+    issuer: v.pipe(
+      text,
+      parsedBy((value) => parseIssuer(value)),
+    ),
+    audience: v.pipe(
+      text,
+      parsedBy((value) => parseResourceId(value)),
+    ),
+    issuer_ca_file: v.optional(nonEmpty),
+    log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+    limits: v.optional(limitsSchema, {}),
+    listen: v.pipe(
+      v.array(listenSchema(isInsecure)),
+      v.minLength(1, 'must have at least one entry'),
+      v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
+      v.check(haveOwnPorts, 'must not name one host and port twice'),
+    ),
+    http: v.optional(httpSchema),
+  });
+
+export interface Exposure {
+  /** Listens beyond loopback without TLS. Default false. */
+  readonly isInsecure?: boolean;
+}
 
 /** Parses the text of a config file; `file` is its name for messages. */
-export function parseBrokerConfig(source: string, file: string): BrokerConfig {
-  const { issuer, audience, log_level, limits, listen, http } = parseConfigText(
-    configSchema,
+export function parseBrokerConfig(
+  source: string,
+  file: string,
+  { isInsecure = false }: Exposure = {},
+): BrokerConfig {
+  const { issuer, audience, issuer_ca_file, log_level, limits, listen, http } = parseConfigText(
+    configSchema(isInsecure),
     source,
     file,
   );
   return Object.freeze({
     issuer,
     audience,
+    issuerCaFile: issuer_ca_file,
     logLevel: log_level,
     maxConnections: limits.max_connections,
     limits: Object.freeze({
@@ -190,7 +207,10 @@ export function parseBrokerConfig(source: string, file: string): BrokerConfig {
 }
 
 /** Reads and parses a config file. */
-export async function loadBrokerConfig(file: string): Promise<BrokerConfig> {
+export async function loadBrokerConfig(
+  file: string,
+  exposure: Exposure = {},
+): Promise<BrokerConfig> {
   let source: string;
   try {
     source = await readFile(file, 'utf8');
@@ -198,5 +218,5 @@ export async function loadBrokerConfig(file: string): Promise<BrokerConfig> {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
     throw new ConfigError(file, [{ path: '', message: `cannot be read (${code})` }]);
   }
-  return parseBrokerConfig(source, file);
+  return parseBrokerConfig(source, file, exposure);
 }

@@ -10,6 +10,7 @@
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
+import { readCertificates } from './certificates.js';
 import type { BrokerConfig } from './config.js';
 import { ListenError, type Listener, openListener } from './listeners.js';
 import { type Monitor, openMonitor } from './monitor.js';
@@ -27,10 +28,17 @@ export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
-  const { issuer, audience, limits, maxConnections } = config;
+  const { issuer, issuerCaFile, audience, limits, maxConnections } = config;
   const { logger } = deps;
+  const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const aedes = await Aedes.createBroker();
-  const latchkey = createLatchkey({ issuer, audience, limits, ...deps });
+  const latchkey = createLatchkey({
+    issuer,
+    audience,
+    limits,
+    ...(trusted ? { issuerCa: trusted.pem } : {}),
+    ...deps,
+  });
   latchkey.install(aedes);
   const listeners: Listener[] = [];
   let monitor: Monitor | undefined;

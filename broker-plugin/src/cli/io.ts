@@ -24,6 +24,8 @@ export interface Io {
 
 export interface ConfigOptions {
   readonly config: string;
+  /** Listens beyond loopback without TLS. */
+  readonly insecure?: boolean;
 }
 
 export function writeLine(stream: Writable, line: string): void {

@@ -16,6 +16,7 @@ import { runValidate } from './validate.js';
 
 const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
 const CONFIG = ['--config <file>', 'broker.toml'] as const;
+const INSECURE = ['--insecure', 'listen beyond loopback without TLS'] as const;
 
 function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
@@ -41,6 +42,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     .command('run', { isDefault: true })
     .description('listen until SIGTERM (what happens when no command is named)')
     .requiredOption(...CONFIG)
+    .option(...INSECURE)
     .addHelpText('after', example('latchkey-broker run --config /etc/latchkey/broker.toml'))
     .action(async (options: ConfigOptions) => {
       exitCode = await runRun(options, io);
@@ -49,6 +51,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     .command('validate')
     .description('check a config file without starting')
     .requiredOption(...CONFIG)
+    .option(...INSECURE)
     .addHelpText('after', example('latchkey-broker validate --config /etc/latchkey/broker.toml'))
     .action(async (options: ConfigOptions) => {
       exitCode = await runValidate(options, io);

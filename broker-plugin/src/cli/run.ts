@@ -8,18 +8,29 @@
  * @module
  */
 import { once } from 'node:events';
-import { EXIT, strikeOut } from '@latchkey/shared';
-import { loadBrokerConfig } from '../broker/config.js';
+import { EXIT, isLoopbackHost, type Logger, strikeOut } from '@latchkey/shared';
+import { type BrokerConfig, loadBrokerConfig } from '../broker/config.js';
 import { startBroker } from '../broker/start.js';
 import type { ConfigOptions, Io } from './io.js';
 
+function warnWhenInsecure({ listen }: BrokerConfig, logger: Logger): void {
+  for (const { type, host, port, tls } of listen) {
+    if (tls !== undefined || isLoopbackHost(host)) continue;
+    logger.warn(
+      { event: 'broker.insecure', type, host, port },
+      'without TLS and reached from other machines: whoever is on the way can read tokens and use them',
+    );
+  }
+}
+
 export async function runRun(options: ConfigOptions, io: Io): Promise<number> {
-  const config = await loadBrokerConfig(options.config);
+  const config = await loadBrokerConfig(options.config, { isInsecure: options.insecure === true });
   const { pino } = await import('pino'); // only the running broker writes a log
   const logger = pino(
     { level: config.logLevel, base: null, formatters: { log: strikeOut } },
     io.stdout,
   );
+  warnWhenInsecure(config, logger);
   const broker = await startBroker(config, { clock: io.clock, logger });
   io.onReload?.(() => {
     broker.reload().catch((error: unknown) => {

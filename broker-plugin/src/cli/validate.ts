@@ -13,7 +13,9 @@ import { readTlsFiles, TlsFileError } from '../broker/tls-files.js';
 import { type ConfigOptions, type Io, writeLine } from './io.js';
 
 export async function runValidate(options: ConfigOptions, io: Io): Promise<number> {
-  const { issuer, audience, listen, monitor } = await loadBrokerConfig(options.config);
+  const { issuer, audience, listen, monitor } = await loadBrokerConfig(options.config, {
+    isInsecure: options.insecure === true,
+  });
   for (const [i, { tls }] of listen.entries()) {
     if (tls === undefined) continue;
     await readTlsFiles(tls).catch((error: unknown) => {
