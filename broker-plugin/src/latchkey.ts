@@ -27,6 +27,7 @@ import { type LatchkeyOptions, resolveLimits } from './options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
 import { createStreamGuards } from './stream-guard.js';
+import { createClientNamespaces } from './trust/client-namespaces.js';
 import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
 import { createVerifyToken } from './verify-token.js';
@@ -90,6 +91,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const guards = createStreamGuards({ clock, logger, notify, limits });
   const verifyToken = createVerifyToken({
     verifiers: [createIssuedTokens({ issuer, audience, clock, findKey: keys.findKey })],
+    namespaces: createClientNamespaces([], { hasOwnAuthority: true }),
     admit: (token) => token,
     knownTokens,
   });

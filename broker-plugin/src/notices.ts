@@ -16,7 +16,8 @@ import { asError } from './host-hooks.js';
 export interface ConnectNotice {
   readonly clientId: string;
   readonly mqttClientId: string;
-  readonly jti: string;
+  /** Of the token; a third party's may have none. */
+  readonly jti: string | undefined;
   readonly expiresAt: NumericDate;
   readonly address: string | undefined;
 }
@@ -42,7 +43,7 @@ export interface RefusedNotice {
 
 export interface RenewedNotice {
   readonly clientId: string;
-  readonly jti: string;
+  readonly jti: string | undefined;
   readonly expiresAt: NumericDate;
 }
 

@@ -24,12 +24,16 @@ import {
   type TopicRights,
 } from '@latchkey/shared';
 import type { KnownTokens } from './known-tokens.js';
+import type { ClientNamespaces } from './trust/client-namespaces.js';
 
 /** What a good token says. Immutable. */
 export interface VerifiedToken {
   readonly issuer: string;
+  /** Name of the third party that issued it; absent when our own authority vouches for the client. */
+  readonly thirdParty?: string;
   readonly clientId: ClientId;
-  readonly jti: string;
+  /** Third parties need not give one. */
+  readonly jti: string | undefined;
   readonly kid: string | undefined;
   readonly issuedAt: NumericDate;
   /** At this instant the session ends. */
@@ -65,16 +69,25 @@ function refusal(error: JwtError): Error {
 
 export function createVerifyToken(deps: {
   readonly verifiers: readonly TokenVerifier[];
+  readonly namespaces: ClientNamespaces;
   readonly admit: Admit;
   readonly knownTokens: KnownTokens;
 }): VerifyToken {
-  const { verifiers, admit, knownTokens } = deps;
+  const { verifiers, namespaces, admit, knownTokens } = deps;
+
+  /** I7: whoever issued the token, its client cannot have the id of another issuer's. */
+  const checkNamespace = (token: VerifiedToken): VerifiedToken => {
+    if (namespaces.holderOf(token.clientId) === token.thirdParty) return token;
+    throw new InsufficientScopeError('the client id is not one of this issuer', {
+      detail: `client-id: ${token.clientId} is for clients of another issuer`,
+    });
+  };
 
   const verify = async (text: string): Promise<VerifiedToken> => {
     const issuer = peekIssuer(text);
     const verifier = issuer === undefined ? undefined : verifiers.find((one) => one.isFor(issuer));
     try {
-      if (verifier !== undefined) return await verifier.verify(text);
+      if (verifier !== undefined) return checkNamespace(await verifier.verify(text));
     } catch (error) {
       throw error instanceof JwtError ? refusal(error) : error;
     }

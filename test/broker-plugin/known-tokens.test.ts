@@ -3,6 +3,7 @@ import { generateKey } from '@latchkey/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createKnownTokens } from '../../broker-plugin/src/known-tokens.ts';
+import { createClientNamespaces } from '../../broker-plugin/src/trust/client-namespaces.ts';
 import { createIssuedTokens } from '../../broker-plugin/src/trust/issued-token.ts';
 import { createVerifyToken, type VerifiedToken } from '../../broker-plugin/src/verify-token.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
@@ -139,6 +140,7 @@ test('a known token is let in without a look at the keys, another spelling of it
   const server = await startIssuer(clock);
   let looks = 0;
   const verifyToken = createVerifyToken({
+    namespaces: createClientNamespaces([], { hasOwnAuthority: true }),
     verifiers: [
       createIssuedTokens({
         issuer: server.issuer,
