@@ -168,6 +168,7 @@ export function createConnectHooks(deps: {
       }
       // Closing a connection wipes the QoS 2 state of its client id when `clean` is set, and until
       // the token is verified that id may be somebody else's (STANDARDS 5.3, 9).
+      const isClean = client.clean;
       client.clean = false;
       const answer = once(callback);
       const refuse = (thrown: unknown): void => {
@@ -204,7 +205,7 @@ export function createConnectHooks(deps: {
             throw new InvalidTokenError('the access token is not valid', { detail });
           }
           open(client, packet, admission);
-          client.clean = packet.clean ?? true;
+          client.clean = isClean;
           answer(null, true);
         })
         .catch(refuse)

@@ -17,6 +17,7 @@ import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes
 import type { Authenticate } from './authenticate.js';
 import { createDecisionLog, forLog } from './decision-log.js';
 import { asError, composeHook } from './host-hooks.js';
+import { createInboundMessages } from './inbound-messages.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
@@ -54,9 +55,9 @@ function listen(
 ): void {
   const { sessions, guards, clock, logger, notify } = deps;
 
-  broker.on('connackSent', ({ returnCode }, client) => {
+  broker.on('connackSent', ({ returnCode, reasonCode }, client) => {
     const session = sessionOf(client);
-    if (returnCode !== 0 || session?.state !== 'accepted') return;
+    if ((returnCode ?? reasonCode) !== 0 || session?.state !== 'accepted') return;
     sessions.begin(session);
     guards.release(client.conn);
     const { clientId, jti, expiresAt } = session.context;
@@ -145,6 +146,8 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     },
   });
 
+  const inbound = createInboundMessages({ broker, persistence: persistenceOf(broker) });
+
   const renewals = createRenewals({
     broker,
     renew,
@@ -178,8 +181,12 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
         packet.will && willDecision ? { packet: packet.will, decision: willDecision } : undefined;
       const session = sessions.open({ context, will, disconnect: () => disconnect(client) });
       bySessionClient.set(client, session);
+      inbound.begin(client, packet.clean === true);
       const conn: Duplex = client.conn;
-      conn.once('close', () => sessions.end(session));
+      conn.once('close', () => {
+        sessions.end(session);
+        inbound.end(client);
+      });
       if (conn.destroyed) sessions.end(session);
     },
   });

@@ -1,9 +1,10 @@
 /**
- * What we use of Aedes 1.2, its typed surface and the parts it does not type, in one place.
+ * What we use of Aedes 1.2 and 2, their typed surface and the parts they do not type, in one place.
  *
  * Units   none.
  * Errors  `TypeError` from `assertSupported`.
- * Source  Aedes 1.2.0 `aedes.js`, `lib/client.js`, `types/`; aedes-persistence 11 `asyncPersistence.js`.
+ * Source  Aedes 1.2.0 and 2.0.0-beta.1 `aedes.js`, `lib/client.js`, `types/`; aedes-persistence 10.3
+ *         and 11 `asyncPersistence.js`.
  *
  * @module
  */
@@ -25,18 +26,22 @@ export type PublishPacket = Parameters<Hook<'authorizePublish'>>[1];
 export type Subscription = Parameters<Hook<'authorizeSubscribe'>>[1];
 export type ForwardPacket = Parameters<Hook<'authorizeForward'>>[1];
 
-/** The part of a persistence that holds sessions; every implementation has it. */
-export interface Persistence {
-  subscriptionsByClient(client: { readonly id: string }): Promise<readonly Subscription[]>;
-  addSubscriptions(
-    client: { readonly id: string },
-    subscriptions: readonly Subscription[],
-  ): Promise<unknown>;
-  removeSubscriptions(client: { readonly id: string }, topics: readonly string[]): Promise<unknown>;
-  delWill(will: { readonly id: string; readonly brokerId: string }): Promise<unknown>;
+export interface StoredClient {
+  readonly id: string;
 }
 
-const MINIMUM_MINOR = 2;
+/** The part of a persistence that holds sessions; every implementation has it. */
+export interface Persistence {
+  subscriptionsByClient(client: StoredClient): Promise<readonly Subscription[]>;
+  addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<unknown>;
+  removeSubscriptions(client: StoredClient, topics: readonly string[]): Promise<unknown>;
+  incomingStorePacket(client: StoredClient, packet: PublishPacket): Promise<unknown>;
+  incomingDelPacket(
+    client: StoredClient,
+    packet: { readonly messageId?: number | undefined },
+  ): Promise<unknown>;
+  delWill(will: { readonly id: string; readonly brokerId: string }): Promise<unknown>;
+}
 
 /** The subscriptions of a connection that are live now, stored or not. */
 export function liveSubscriptions(client: Client): readonly Subscription[] {
@@ -54,18 +59,54 @@ export function unsubscribe(client: Client, topics: readonly string[]): Promise<
   });
 }
 
+/** `undefined` until the broker is started. */
 export function persistenceOf(broker: Aedes): Persistence {
   return (broker as unknown as { persistence: Persistence }).persistence;
 }
 
-/** Refuses everything whose inner workings were not read and tested: Aedes 1.x from 1.2 on. */
+const BROKER_METHODS = [
+  'preConnect',
+  'authenticate',
+  'authorizePublish',
+  'authorizeSubscribe',
+  'authorizeForward',
+  'publish',
+  'handle',
+  'prependListener',
+];
+const PERSISTENCE_METHODS = [
+  'subscriptionsByClient',
+  'addSubscriptions',
+  'removeSubscriptions',
+  'incomingStorePacket',
+  'incomingDelPacket',
+  'delWill',
+];
+
+/** The name of the first method that is not there. */
+function missing(target: object | undefined, names: readonly string[]): string | undefined {
+  return names.find((name) => typeof Reflect.get(target ?? {}, name) !== 'function');
+}
+
+/**
+ * Refuses a broker that lacks what this is built on. Versions are told apart by what they can do:
+ * whoever bounds topic levels (Aedes from 1.1.1 on) has the hooks and the promises of a persistence
+ * as they are used here.
+ */
 export function assertSupported(broker: Aedes): void {
-  const { version } = broker as unknown as { version?: unknown };
-  const match = typeof version === 'string' ? /^1\.(\d+)\./.exec(version) : null;
-  if (match === null || Number(match[1]) < MINIMUM_MINOR) {
-    throw new TypeError(`install needs a broker of Aedes 1.${MINIMUM_MINOR} or a later 1.x`);
+  const { maxTopicLevels } = broker as unknown as { maxTopicLevels?: unknown };
+  const lacking =
+    missing(broker, BROKER_METHODS) ??
+    (Number.isInteger(maxTopicLevels) ? undefined : 'maxTopicLevels');
+  if (lacking !== undefined) {
+    throw new TypeError(`install needs a broker of Aedes 1.2 or 2: this one has no ${lacking}`);
   }
-  if (typeof persistenceOf(broker)?.addSubscriptions !== 'function') {
+  const persistence = persistenceOf(broker);
+  if (persistence === undefined) {
     throw new TypeError('install needs a started broker: await Aedes.createBroker() first');
+  }
+  const unknown = missing(persistence, PERSISTENCE_METHODS);
+  if (unknown !== undefined) {
+    throw new TypeError(`install needs a persistence of Aedes: this one has no ${unknown}`);
   }
 }

@@ -28,7 +28,8 @@ test('I1: no failure writes a token, or a part of one, to the log or to the clie
     return client;
   };
   for (const token of tokens.slice(1)) await (await connect(token)).closed;
-  for (const changes of [{ username: good }, { clientId: good }, { protocolVersion: 5 as const }]) {
+  const mqtt5 = { protocolVersion: 5, clientId: good } as const;
+  for (const changes of [{ username: good }, { clientId: good }, mqtt5]) {
     await (await connect(good, changes)).closed;
   }
   const client = await connect(good);

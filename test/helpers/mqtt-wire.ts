@@ -36,8 +36,11 @@ export function connectPacket(
   };
 }
 
-export function encoded(packet: Packet | Uint8Array): Uint8Array {
-  return packet instanceof Uint8Array ? packet : generate(packet);
+export function encoded(
+  packet: Packet | Uint8Array,
+  options: { readonly protocolVersion: number } = { protocolVersion: 4 },
+): Uint8Array {
+  return packet instanceof Uint8Array ? packet : generate(packet, options);
 }
 
 export function publishPacket(
@@ -66,7 +69,9 @@ export function overStream(stream: Duplex): WireClient {
     for (const watch of watchers) watch();
   };
   let isClosed = false;
-  const incoming = parser();
+  // The version of the CONNECT that is sent is the version of everything after it.
+  const settings = { protocolVersion: 4 };
+  const incoming = parser(settings);
   incoming.on('packet', (packet) => {
     packets.push(packet);
     notify();
@@ -89,7 +94,12 @@ export function overStream(stream: Duplex): WireClient {
     stream,
     packets,
     send: (...sent) => {
-      stream.write(Buffer.concat(sent.map(encoded)));
+      for (const packet of sent) {
+        if ('cmd' in packet && packet.cmd === 'connect') {
+          settings.protocolVersion = packet.protocolVersion ?? 4;
+        }
+      }
+      stream.write(Buffer.concat(sent.map((packet) => encoded(packet, settings))));
     },
     next: (cmd) =>
       new Promise((resolve, reject) => {
