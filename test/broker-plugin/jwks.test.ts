@@ -1,21 +1,26 @@
 /** Keys of the issuer: STANDARDS 6, group 18. */
+import { join } from 'node:path';
 import {
   createHttpClient,
   generateKey,
+  importIssuerJwk,
   type PrivateKey,
   SIGNING_ALGORITHMS,
 } from '@latchkey/shared';
-import { expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   createIssuerKeys,
   createMetadataLocator,
   type IssuerKeys,
 } from '../../broker-plugin/src/trust/jwks.ts';
+import { createKeyCopies, type KeyCopies } from '../../broker-plugin/src/trust/key-copies.ts';
+import { openStateFile } from '../../broker-plugin/src/trust/state-file.ts';
 import { type CapturedLog, createCapturedLog } from '../helpers/captured-log.ts';
 import { createDrivenClock, type DrivenClock } from '../helpers/driven-clock.ts';
 import { startGuardedBroker } from '../helpers/guarded-broker.ts';
 import { type IssuerServer, startIssuer } from '../helpers/issuer-server.ts';
 import { connectPacket } from '../helpers/mqtt-wire.ts';
+import { temporaryDir } from '../helpers/processes.ts';
 
 interface Setup {
   readonly clock: DrivenClock;
@@ -26,13 +31,21 @@ interface Setup {
 
 async function setup(): Promise<Setup> {
   const clock = createDrivenClock();
+  return begin({ clock, server: await startIssuer(clock) });
+}
+
+/** Keys of a server, with a state file if there is one. */
+function begin({
+  clock,
+  server,
+  copies,
+}: Pick<Setup, 'clock' | 'server'> & { readonly copies?: KeyCopies }): Setup {
   const log = createCapturedLog();
-  const server = await startIssuer(clock);
   const http = createHttpClient({ timeoutMs: 1000, maxBodyBytes: 64 * 1024 });
   const { issuer } = server;
   const keys = createIssuerKeys({
     ...{ issuer, http, clock, logger: log, algorithms: SIGNING_ALGORITHMS },
-    locate: createMetadataLocator(http, issuer),
+    ...{ locate: createMetadataLocator(http, issuer), copies },
   });
   return { clock, log, server, keys };
 }
@@ -257,4 +270,149 @@ test('I11: forged tokens with made-up key ids cost the authority one request', a
   );
   expect(new Set(answers)).toEqual(new Set([4]));
   expect(broker.issuer.fetches - before).toBe(1);
+});
+
+function newCopies(): KeyCopies {
+  const db = openStateFile(join(temporaryDir(), 'state.db'));
+  onTestFinished(() => void db.close());
+  return createKeyCopies(db);
+}
+const asFed = (key: PrivateKey) => importIssuerJwk('EdDSA', key.publicKey.jwk);
+
+describe('a copy of the keys', () => {
+  test('serves a broker that starts while the issuer is down', async () => {
+    const { server, clock, keys } = await setup();
+    const copies = newCopies();
+    const { kid } = server.key.publicKey;
+    await begin({ clock, server, copies }).keys.findKey(kid);
+    server.answer = failing;
+    const later = begin({ clock, server, copies });
+    expect(later.keys.size).toBe(1);
+    expect((await later.keys.findKey(kid))?.kid).toBe(kid);
+    await expect(later.keys.findKey('unknown')).rejects.toEqual(unavailable);
+    await expect(keys.findKey(kid)).rejects.toEqual(unavailable); // without a copy
+  });
+
+  test('serves only once the issuer was asked, so that a key that was taken back is not in it', async () => {
+    const { server, clock } = await setup();
+    const copies = newCopies();
+    const old = server.key.publicKey.kid;
+    await begin({ clock, server, copies }).keys.findKey(old);
+    server.keys = [jwkOf(generateKey())];
+    const later = begin({ clock, server, copies });
+    expect(await later.keys.findKey(old)).toBeUndefined();
+    expect(copies.load(server.issuer)).toHaveLength(1);
+  });
+
+  test('is of one issuer, and is checked like what an issuer sends', async () => {
+    const { server, clock } = await setup();
+    server.answer = failing;
+    const copies = newCopies();
+    const { kid, jwk } = server.key.publicKey;
+    copies.save('https://other.example', [{ ...jwk, kid }], 1);
+    expect(begin({ clock, server, copies }).keys.size).toBe(0);
+    copies.save(server.issuer, [{ ...jwk, kid, d: 'AAAA' }, { kty: 'RSA' }], 1);
+    expect(begin({ clock, server, copies }).keys.size).toBe(0);
+  });
+
+  test('that cannot be written keeps nobody out', async () => {
+    const { server, clock } = await setup();
+    const full = () => {
+      throw new Error('database or disk is full');
+    };
+    const copies = { ...newCopies(), save: full };
+    const { keys, log } = begin({ clock, server, copies });
+    const { kid } = server.key.publicKey;
+    expect((await keys.findKey(kid))?.kid).toBe(kid);
+    expect(log.all('keys.not-saved')).toHaveLength(1);
+  });
+});
+
+describe('keys that the trust feed tells', () => {
+  test('are all: a key that is not among them is trusted no more, at once', async () => {
+    const { server, keys, log } = await setup();
+    const old = server.key.publicKey.kid;
+    await keys.findKey(old);
+    const next = generateKey();
+    keys.adopt([asFed(next)]);
+    expect(keys.findKey(next.publicKey.kid)).toMatchObject({ kid: next.publicKey.kid });
+    server.keys = [jwkOf(next)];
+    expect(await keys.findKey(old)).toBeUndefined();
+    expect(log.all('keys.updated')).toHaveLength(2);
+    expect(server.fetches).toBe(1);
+  });
+
+  test('count more than an old key set: it brings back nothing that the feed dropped', async () => {
+    const { server, clock } = await setup();
+    const copies = newCopies();
+    const { keys, log } = begin({ clock, server, copies });
+    const [stolen, next] = [server.key, generateKey()];
+    const feed = (...all: PrivateKey[]) => {
+      const issuerKeys = all.map(asFed);
+      copies.replace(server.issuer, issuerKeys, 1);
+      keys.adopt(issuerKeys);
+    };
+    await keys.findKey(stolen.publicKey.kid);
+    feed(stolen, next);
+    feed(next);
+    // Long after the feed fell silent, a cache still has the key set of before.
+    server.keys = [jwkOf(stolen), jwkOf(next)];
+    for (const ms of [30_000, 90_000]) {
+      await clock.advance(ms);
+      expect(await keys.findKey(stolen.publicKey.kid)).toBeUndefined();
+    }
+    expect(keys.findKey(next.publicKey.kid)).toBeDefined();
+    server.keys = [jwkOf(stolen)];
+    await clock.advance(30_000);
+    await expect(keys.findKey('unknown')).rejects.toEqual(unavailable);
+    expect(log.all('keys.unavailable')).toMatchObject([{ keptKeys: 1 }]);
+    const later = begin({ clock, server, copies });
+    expect(await later.keys.findKey(next.publicKey.kid)).toBeDefined();
+    await expect(later.keys.findKey(stolen.publicKey.kid)).rejects.toEqual(unavailable);
+  });
+
+  test('are joined by what is new in the key set, and not cut by what is missing there', async () => {
+    const { server, keys, clock } = await setup();
+    const [fed, added] = [generateKey(), generateKey()];
+    keys.adopt([asFed(fed)]);
+    server.keys = [jwkOf(added)];
+    expect((await keys.findKey(added.publicKey.kid))?.kid).toBe(added.publicKey.kid);
+    expect(keys.findKey(fed.publicKey.kid)).toMatchObject({ kid: fed.publicKey.kid });
+    // Once the feed was silent for 90 s, the key set counts again.
+    await clock.advance(90_000);
+    await keys.findKey('unknown');
+    expect(await keys.findKey(fed.publicKey.kid)).toBeUndefined();
+  });
+
+  test('make fetching the key set every ten minutes unnecessary', async () => {
+    const { server, keys, clock, log } = await setup();
+    const stop = new AbortController();
+    const running = keys.run(stop.signal);
+    await log.event('keys.updated');
+    await clock.untilSleeping(600_000);
+    await clock.advance(599_999);
+    keys.adopt([asFed(server.key)]);
+    await clock.advance(1);
+    await clock.untilSleeping(600_000);
+    expect(server.fetches).toBe(1);
+    await clock.advance(600_000);
+    await clock.untilSleeping(600_000);
+    await keys.findKey('unknown');
+    expect(server.fetches).toBe(2);
+    stop.abort();
+    await running;
+  });
+
+  test('a page signed by a new key is looked for once a second, whatever strangers ask for', async () => {
+    const { server, keys, clock } = await setup();
+    await keys.findKey('unknown');
+    const next = generateKey();
+    server.keys.push(jwkOf(next));
+    expect(await keys.findKey(next.publicKey.kid)).toBeUndefined();
+    await clock.advance(999);
+    expect(await keys.findPageKey(next.publicKey.kid)).toBeUndefined();
+    await clock.advance(1);
+    expect((await keys.findPageKey(next.publicKey.kid))?.kid).toBe(next.publicKey.kid);
+    expect(server.fetches).toBe(2);
+  });
 });

@@ -1,6 +1,9 @@
 /**
  * The public keys of one issuer, fetched from its key set, kept in memory and kept fresh.
  *
+ * A copy on disk serves while the issuer does not answer. Where the trust feed says which keys are
+ * valid, its word counts: the key set, which caches may hold back, can only add what is new.
+ *
  * Units   milliseconds where a name says so.
  * Errors  `UnavailableError` when the key asked for may exist and cannot be had now.
  * Source  RFC 8414 3, RFC 7517 5; STANDARDS 3.9, 6 (18: outage, flood of unknown key ids).
@@ -12,11 +15,14 @@ import {
   discover,
   type HttpClient,
   type Issuer,
+  type IssuerKey,
+  isSameAlgorithm,
   type Logger,
   UnavailableError,
   UnreachableError,
   type VerifyingAlgorithm,
 } from '@latchkey/shared';
+import type { KeyCopies } from './key-copies.js';
 import { importKeySet, type KeySet, type KeySetKey } from './key-set.js';
 
 export interface IssuerKeys {
@@ -25,8 +31,12 @@ export interface IssuerKeys {
    * ask; all who ask meanwhile share one fetch.
    */
   findKey(kid: string | undefined): KeySetKey | undefined | Promise<KeySetKey | undefined>;
-  /** How many keys are at hand: none before the first fetch. */
+  /** The same for a page of the trust feed, which only the issuer sends: looks again once a second. */
+  findPageKey(kid: string): KeySetKey | undefined | Promise<KeySetKey | undefined>;
+  /** How many keys are at hand: none before the first fetch, unless there is a copy. */
   readonly size: number;
+  /** Takes over the keys that the trust feed says are all. */
+  adopt(all: readonly IssuerKey[]): void;
   /** Keeps the keys fresh until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -35,8 +45,11 @@ export interface IssuerKeys {
 const REFRESH_MS = 600_000;
 /** After a failure, while older keys still serve; and least time between looks for unknown ids. */
 const RETRY_MS = 30_000;
+const PAGE_RETRY_MS = 1_000;
 /** After a failure, while there are no keys at all and nobody can connect. */
 const EMPTY_RETRY_MS = 2_000;
+/** So long the feed's last word counts more than the key set: three times its longest silence. */
+const FED_MS = 90_000;
 
 /** Says where the key set is. Rejects with `UnreachableError`. */
 export type LocateKeySet = (signal?: AbortSignal) => Promise<string>;
@@ -57,15 +70,55 @@ export function createIssuerKeys(deps: {
   readonly logger: Logger;
   /** A key is gone, or stands for another one now: what it signed is not to be trusted any more. */
   readonly onKeyRemoved?: () => void;
+  /** Where the keys are kept for the next start; default: nowhere. */
+  readonly copies?: Pick<KeyCopies, 'load' | 'save' | 'isDropped'> | undefined;
 }): IssuerKeys {
-  const { issuer, locate, algorithms, http, clock, logger, onKeyRemoved } = deps;
-  let keys: KeySet = new Map();
+  const { issuer, locate, algorithms, http, clock, logger, onKeyRemoved, copies } = deps;
   let fetching: Promise<void> | undefined;
   let lastFetchMs: number | undefined;
+  let lastFedMs: number | undefined;
   let hasFailed = false;
 
   const onIgnored = (detail: string): void => {
     logger.warn({ event: 'keys.ignored', issuer, detail }, 'a key of the issuer is not usable');
+  };
+
+  const loadCopy = (): KeySet => {
+    const saved = copies?.load(issuer) ?? [];
+    if (saved.length === 0) return new Map();
+    const body = JSON.stringify({ keys: saved });
+    try {
+      return importKeySet(body, { url: 'the copy', algorithms, known: new Map(), onIgnored });
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error;
+      return new Map(); // of an issuer that had other algorithms
+    }
+  };
+  let keys: KeySet = loadCopy();
+
+  const isWithin = (ms: number, sinceMs: number | undefined): boolean =>
+    sinceMs !== undefined && Math.abs(clock.nowMs() - sinceMs) < ms;
+  const isFed = (): boolean => isWithin(FED_MS, lastFedMs);
+
+  const take = (next: KeySet): void => {
+    const kids = [...next.keys()];
+    if (kids.some((kid) => !keys.has(kid)) || kids.length !== keys.size) {
+      logger.info({ event: 'keys.updated', issuer, kids }, 'keys of the issuer');
+    }
+    const isRemoved = [...keys].some(([kid, key]) => next.get(kid)?.kid !== key.kid);
+    keys = next;
+    if (isRemoved) onKeyRemoved?.();
+  };
+
+  const save = (): void => {
+    const all = [...keys].map(([kid, { alg, jwk }]) => ({ ...jwk, kid, alg }));
+    try {
+      copies?.save(issuer, all, clock.now());
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      const fields = { event: 'keys.not-saved', issuer, detail };
+      logger.warn(fields, 'keys of the issuer cannot be saved for the next start');
+    }
   };
 
   const fetchKeys = async (signal?: AbortSignal): Promise<void> => {
@@ -73,13 +126,10 @@ export function createIssuerKeys(deps: {
     const response = await http.request({ method: 'GET', url, ...(signal && { signal }) });
     if (response.status !== 200) throw new UnreachableError(`${url} answered ${response.status}`);
     const imported = importKeySet(response.body, { url, algorithms, known: keys, onIgnored });
-    const kids = [...imported.keys()];
-    if (kids.some((kid) => !keys.has(kid)) || kids.length !== keys.size) {
-      logger.info({ event: 'keys.updated', issuer, kids }, 'keys of the issuer');
-    }
-    const isRemoved = [...keys].some(([kid, key]) => imported.get(kid)?.kid !== key.kid);
-    keys = imported;
-    if (isRemoved) onKeyRemoved?.();
+    const valid = [...imported].filter(([, key]) => copies?.isDropped(key.kid) !== true);
+    if (valid.length === 0) throw new UnreachableError(`${url} is older than the trust feed`);
+    take(new Map([...valid, ...(isFed() ? keys : [])]));
+    save();
   };
 
   /** Fetches once, or joins the fetch under way. A failure keeps the keys that are there. */
@@ -106,11 +156,14 @@ export function createIssuerKeys(deps: {
     return fetching;
   };
 
-  const isFetchedLately = (): boolean =>
-    lastFetchMs !== undefined && Math.abs(clock.nowMs() - lastFetchMs) < RETRY_MS;
+  const find = (kid: string, leastMs: number) => {
+    // A copy serves once the issuer was asked: a key that it took back must not live on in it.
+    const key = lastFetchMs === undefined ? undefined : keys.get(kid);
+    return key ?? lookAgain(kid, leastMs);
+  };
 
-  const lookAgain = async (kid: string): Promise<KeySetKey | undefined> => {
-    if (fetching !== undefined || !isFetchedLately()) await refresh();
+  const lookAgain = async (kid: string, leastMs: number): Promise<KeySetKey | undefined> => {
+    if (fetching !== undefined || !isWithin(leastMs, lastFetchMs)) await refresh();
     const key = keys.get(kid);
     if (key === undefined && hasFailed) {
       throw new UnavailableError('the keys of the issuer cannot be fetched');
@@ -119,13 +172,19 @@ export function createIssuerKeys(deps: {
   };
 
   return {
-    findKey: (kid) => (kid === undefined ? undefined : (keys.get(kid) ?? lookAgain(kid))),
+    findKey: (kid) => (kid === undefined ? undefined : find(kid, RETRY_MS)),
+    findPageKey: (kid) => find(kid, PAGE_RETRY_MS),
     get size() {
       return keys.size;
     },
+    adopt: (all) => {
+      const usable = all.filter(({ alg }) => algorithms.some((own) => isSameAlgorithm(own, alg)));
+      lastFedMs = clock.nowMs();
+      take(new Map(usable.map((key) => [key.kid, key])));
+    },
     run: async (signal) => {
       while (!signal.aborted) {
-        await refresh(signal);
+        if (!isFed()) await refresh(signal);
         const failedMs = keys.size === 0 ? EMPTY_RETRY_MS : RETRY_MS;
         try {
           await clock.sleep(hasFailed ? failedMs : REFRESH_MS, signal);
