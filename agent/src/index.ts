@@ -1,15 +1,6 @@
 /** Public surface of `@latchkey/agent`: exports only. */
 export { type Agent, type AgentDeps, createAgent } from './agent.js';
 export {
-  type Backoff,
-  type BackoffRange,
-  backoffLimitMs,
-  backoffMs,
-  createBackoff,
-  NETWORK_BACKOFF,
-  OPERATOR_BACKOFF,
-} from './backoff.js';
-export {
   type ActionConfig,
   type AgentConfig,
   type BrokerConfig,

@@ -8,8 +8,14 @@
  *
  * @module
  */
-import { type Clock, type Logger, UnreachableError } from '@latchkey/shared';
-import { createBackoff, NETWORK_BACKOFF, OPERATOR_BACKOFF } from './backoff.js';
+import {
+  type Clock,
+  createBackoff,
+  type Logger,
+  NETWORK_BACKOFF,
+  OPERATOR_BACKOFF,
+  UnreachableError,
+} from '@latchkey/shared';
 import type { BrokerConfig, Qos } from './config.js';
 import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
 import type { Publisher } from './publisher.js';

@@ -21,12 +21,17 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal;
+  /** In place of the client's own bounds. */
+  readonly timeoutMs?: number;
+  readonly maxBodyBytes?: number;
 }
 
 export interface HttpResponse {
   readonly status: number;
   /** Lower-case names. Repeated headers are joined by the rules of `node:http`. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly bytes: Buffer;
+  /** The bytes as UTF-8. */
   readonly body: string;
 }
 
@@ -43,7 +48,7 @@ export interface HttpClientOptions {
   readonly ca?: string;
 }
 
-async function readBody(response: IncomingMessage, maxBytes: number): Promise<string> {
+async function readBody(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -51,14 +56,14 @@ async function readBody(response: IncomingMessage, maxBytes: number): Promise<st
     if (size > maxBytes) throw new Error(`the answer exceeds ${maxBytes} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
-  const { timeoutMs = 10_000, maxBodyBytes = 1024 * 1024, ca } = options;
+  const { timeoutMs: usualMs = 10_000, maxBodyBytes: mostBytes = 1024 * 1024, ca } = options;
 
   const exchange = async (
-    { method, url, headers = {}, body }: HttpRequest,
+    { method, url, headers = {}, body, maxBodyBytes = mostBytes }: HttpRequest,
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
     const target = new URL(url);
@@ -80,17 +85,21 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       outgoing.once('error', reject);
       outgoing.end(body);
     });
+    const bytes = await readBody(response, maxBodyBytes);
     return {
       status: response.statusCode as number,
       headers: response.headers,
-      body: await readBody(response, maxBodyBytes),
+      bytes,
+      get body() {
+        return bytes.toString('utf8');
+      },
     };
   };
 
   return {
     request: async (request) => {
+      const { signal, url, timeoutMs = usualMs } = request;
       const deadline = AbortSignal.timeout(timeoutMs);
-      const { signal, url } = request;
       try {
         const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
         return await exchange(request, either);

@@ -2,6 +2,7 @@
 export * from './access-token.js';
 export * from './address.js';
 export * from './assertion.js';
+export * from './backoff.js';
 export * from './config.js';
 export { CoseError, type CoseRefusal } from './cose.js';
 export * from './enrollment.js';
@@ -17,6 +18,7 @@ export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';
 export * from './oauth-client.js';
+export * from './public-key-cache.js';
 export * from './rate-limit.js';
 export type { Allowed } from './rights-tree.js';
 export * from './scope.js';

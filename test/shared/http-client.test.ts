@@ -92,6 +92,12 @@ describe('answers', () => {
     },
   );
 
+  test('a body that is no text is there as bytes', async () => {
+    const bytes = Buffer.from([0xd2, 0x84, 0xff, 0x00]);
+    const url = await serve((_, response) => response.end(bytes));
+    expect((await get(url)).bytes).toEqual(bytes);
+  });
+
   test('a character split between two chunks is put together', async () => {
     const url = await serve((_, response) => {
       const bytes = Buffer.from('é');
@@ -149,6 +155,25 @@ describe('bounds', () => {
       response.on('close', () => clearInterval(timer));
     });
     await expect(get(url, { timeoutMs: 120 })).rejects.toEqual(unreachable('no answer within'));
+  });
+});
+
+describe('a request may have its own bounds', () => {
+  test.each([
+    { size: 5, ok: true },
+    { size: 6, ok: false },
+  ])('a body of $size bytes under its own cap of 5: $ok', async ({ size, ok }) => {
+    const url = await serve((_, response) => response.end('x'.repeat(size)));
+    const http = createHttpClient({ maxBodyBytes: ok ? 1 : 1000 });
+    const answer = http.request({ method: 'GET', url, maxBodyBytes: 5 });
+    if (ok) await expect(answer).resolves.toMatchObject({ body: 'xxxxx' });
+    else await expect(answer).rejects.toEqual(unreachable('exceeds 5 bytes'));
+  });
+
+  test('its own deadline', async () => {
+    const url = await serveRaw(() => undefined);
+    const answer = createHttpClient().request({ method: 'GET', url, timeoutMs: 30 });
+    await expect(answer).rejects.toEqual(unreachable('no answer within 30 ms'));
   });
 });
 

@@ -18,15 +18,14 @@ import { describe, expect, test } from 'vitest';
 import { CLIENT_ID, ISSUER, KEY, NOW } from '../helpers/jwts.ts';
 
 /** Answers every request alike and keeps what was asked. */
-function answering(
-  response: Partial<HttpResponse> | object,
-): HttpClient & { asked: HttpRequest[] } {
+function answering(response: Partial<HttpResponse>): HttpClient & { asked: HttpRequest[] } {
   const asked: HttpRequest[] = [];
   return {
     asked,
     request: async (request) => {
       asked.push(request);
-      return { status: 200, headers: {}, body: '', ...response };
+      const { body = '' } = response;
+      return { status: 200, headers: {}, body, bytes: Buffer.from(body), ...response };
     },
   };
 }
@@ -189,12 +188,13 @@ describe('requestToken', () => {
 });
 
 describe('refusalOf', () => {
+  const textOf = (value: unknown) => {
+    const body = typeof value === 'string' ? value : JSON.stringify(value);
+    return { body, bytes: Buffer.from(body) };
+  };
   const date = 'Thu, 09 Oct 2025 08:53:20 GMT';
   const answer = (status: number, body: unknown, headers: HttpResponse['headers'] = {}) =>
-    refusalOf(
-      { status, headers, body: typeof body === 'string' ? body : JSON.stringify(body) },
-      'x',
-    );
+    refusalOf({ status, headers, ...textOf(body) }, 'x');
 
   test.each([400, 401, 403, 404, 418, 499])('%i with an OAuth error is a refusal', (status) => {
     expect(

@@ -7,11 +7,17 @@
  *
  * @module
  */
-import type { ClientId, Clock, PermissionName, PublicKey, ResourceId } from '@latchkey/shared';
+import {
+  type ClientId,
+  type Clock,
+  createPublicKeyCache,
+  type PermissionName,
+  type PublicKey,
+  type ResourceId,
+} from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { ClientRights, ResourceKind } from '../registry.js';
 import { type ClientReader, type ClientRow, type KeyRow, limitOf, toKey } from './client-reader.js';
-import { createPublicKeyCache } from './public-key-cache.js';
 import { type OptionColumns, toOptions } from './resources.js';
 
 export interface ActiveClients {

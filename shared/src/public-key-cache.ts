@@ -10,7 +10,8 @@
  *
  * @module
  */
-import { type Kid, type PublicJwk, type PublicKey, restorePublicKey } from '@latchkey/shared';
+import type { Kid } from './ids.js';
+import { type PublicJwk, type PublicKey, restorePublicKey } from './keys.js';
 
 export interface PublicKeyCache {
   restore(key: { readonly kid: Kid; readonly jwk: PublicJwk }): PublicKey;

@@ -4,7 +4,7 @@ import {
   createBackoff,
   NETWORK_BACKOFF,
   OPERATOR_BACKOFF,
-} from '@latchkey/agent';
+} from '@latchkey/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
