@@ -22,6 +22,7 @@ import { asError, once, runHost } from './host-hooks.js';
 import { returnCodeOf } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
+import { BannedError } from './protection.js';
 import { withinTime } from './time-limit.js';
 import type { SessionContext } from './verify-token.js';
 
@@ -77,20 +78,24 @@ export function createConnectHooks(deps: {
   readonly notify: Notify;
   readonly limits: Limits;
   readonly isGuarded: (client: Client) => boolean;
+  /** Known even when the connection is gone meanwhile. */
+  readonly guardedAddressOf: (client: Client) => string | undefined;
   /** Fits the stored session to the rights before Aedes restores it. */
   readonly narrow: (client: Client, context: SessionContext) => Promise<void>;
   /** Opens the session. Throws when it cannot be kept within its bounds. */
   readonly open: (client: Client, packet: ConnectPacket, admission: Admission) => void;
 }): ConnectHooks {
   const { broker, authenticate, clock, logger, notify, limits, isGuarded, narrow, open } = deps;
+  const addressOfPending = (client: Client) => deps.guardedAddressOf(client) ?? addressOf(client);
   const pendings = new WeakMap<Client, Pending>();
 
   const logRefusal = (client: Client, packet: ConnectPacket | undefined, error: Error): void => {
     const isOAuth = error instanceof OAuthError;
     const mqttClientId = packet && forLog(packet.clientId);
-    const reason = isOAuth ? error.error : 'protocol';
+    const isBanned = error instanceof BannedError;
+    const reason = isBanned ? 'banned' : isOAuth ? error.error : 'protocol';
     const returnCode = isOAuth ? answerCodeOf(error) : undefined;
-    const address = addressOf(client);
+    const address = addressOfPending(client);
     const fields = {
       event: 'connect.refused',
       mqttClientId,
@@ -99,7 +104,7 @@ export function createConnectHooks(deps: {
       ...(returnCode === undefined ? {} : { returnCode }),
       address,
     };
-    logger.warn(fields, 'connection refused');
+    if (!isBanned) logger.warn(fields, 'connection refused'); // the ban was told when it began
     notify('connect-refused', { mqttClientId, reason, returnCode, address });
   };
 
@@ -144,11 +149,13 @@ export function createConnectHooks(deps: {
     });
 
   const requestOf = (
+    client: Client,
     { clientId, will, keepalive }: ConnectPacket,
     username: string | undefined,
     password: Buffer | undefined,
   ): ConnectRequest => ({
     mqttClientId: clientId,
+    address: addressOfPending(client),
     username,
     password,
     will: will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false },
@@ -191,7 +198,7 @@ export function createConnectHooks(deps: {
       }
       const { packet } = pending;
       const work = async (): Promise<Admission> => {
-        const admission = await authenticate(requestOf(packet, username, password));
+        const admission = await authenticate(requestOf(client, packet, username, password));
         pending.admission = admission;
         await askHost(host, client, username, password);
         if (packet.clean === false) await narrow(client, admission.context);

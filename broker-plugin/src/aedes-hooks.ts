@@ -170,6 +170,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     notify,
     limits,
     isGuarded: ({ conn }) => guards.isHolding(conn),
+    guardedAddressOf: ({ conn }) => guards.addressOf(conn),
     narrow: (client, context) =>
       stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription)),
     open: (client, packet, { context, willDecision }) => {

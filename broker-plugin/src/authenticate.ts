@@ -29,6 +29,8 @@ export interface WillRequest {
 /** What a CONNECT says, as far as it matters here. */
 export interface ConnectRequest {
   readonly mqttClientId: string;
+  /** Of the socket; `undefined` when it has none. */
+  readonly address: string | undefined;
   readonly username: string | undefined;
   readonly password: Uint8Array | undefined;
   readonly will: WillRequest | undefined;

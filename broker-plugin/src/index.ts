@@ -8,6 +8,7 @@ export type {
 export { createLatchkey, type Latchkey } from './latchkey.js';
 export { METRICS_CONTENT_TYPE } from './metrics.js';
 export type {
+  BannedNotice,
   ConnectNotice,
   ConnectRefusedNotice,
   Events,
@@ -16,3 +17,5 @@ export type {
   RenewedNotice,
 } from './notices.js';
 export { DEFAULT_LIMITS, type LatchkeyOptions, type Limits } from './options.js';
+export { DEFAULT_PROTECTION, type ProtectionOptions } from './protection-options.js';
+export type { Handshake } from './stream-guard.js';

@@ -21,6 +21,8 @@ export interface KnownTokens {
    * remembered. What `verify` rejects is not.
    */
   findOr(text: string, verify: () => Promise<VerifiedToken>): Promise<VerifiedToken>;
+  /** Whether it would be found now. */
+  has(text: string): boolean;
   /** Forgets all, and whatever is being verified now. */
   clear(): void;
   readonly size: number;
@@ -40,15 +42,25 @@ export function createKnownTokens(deps: {
   /** In the order of their last use. */
   let entries = new Map<string, Known>();
 
+  const hashOf = (text: string): string =>
+    createHash('sha256').update(text, 'latin1').digest('base64url');
+  const find = (hash: string): VerifiedToken | undefined => {
+    const now = clock.now();
+    const known = entries.get(hash);
+    const isGood = known !== undefined && known.verifiedAt <= now && now < known.token.expiresAt;
+    return isGood ? known.token : undefined;
+  };
+
   return {
+    has: (text) => find(hashOf(text)) !== undefined,
     findOr: async (text, verify) => {
-      const now = clock.now();
-      const hash = createHash('sha256').update(text, 'latin1').digest('base64url');
+      const hash = hashOf(text);
       const known = entries.get(hash);
+      const found = find(hash);
       entries.delete(hash);
-      if (known !== undefined && known.verifiedAt <= now && now < known.token.expiresAt) {
+      if (known !== undefined && found !== undefined) {
         entries.set(hash, known);
-        return known.token;
+        return found;
       }
       const present = entries;
       const token = await verify();

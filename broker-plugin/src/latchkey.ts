@@ -24,9 +24,12 @@ import { createKnownTokens } from './known-tokens.js';
 import { createMetrics } from './metrics.js';
 import { createNotices, type Events } from './notices.js';
 import { type LatchkeyOptions, resolveLimits } from './options.js';
+import { createProtectedAuthenticate } from './protected-authenticate.js';
+import { createProtection } from './protection.js';
+import { resolveProtection } from './protection-options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
-import { createStreamGuards } from './stream-guard.js';
+import { createStreamGuards, type Handshake } from './stream-guard.js';
 import { createClientNamespaces } from './trust/client-namespaces.js';
 import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
@@ -40,9 +43,10 @@ export interface Latchkey {
   install(broker: Aedes): void;
   /**
    * Guards a connection until its session is accepted; give the result to `broker.handle`. A
-   * connection that was not guarded is refused.
+   * connection that was not guarded is refused. A WebSocket stream does not know where it comes from:
+   * give it the request of its handshake, or its address is not protected against.
    */
-  guard<Stream extends Duplex>(stream: Stream): Stream;
+  guard<Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream;
   /**
    * What a token, or a client that is connected now, may do, and why: the code that decides, asked
    * without a packet.
@@ -66,6 +70,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const issuer = parseIssuer(options.issuer);
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
+  const protectionOptions = resolveProtection(options.protection);
   const { clock = systemClock, logger = silentLogger } = options;
   const http =
     options.http ??
@@ -88,17 +93,23 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     ...{ locate: createMetadataLocator(http, issuer), algorithms: SIGNING_ALGORITHMS },
   });
   const sessions = createSessions({ clock, logger, notify });
-  const guards = createStreamGuards({ clock, logger, notify, limits });
+  const protection = createProtection({ options: protectionOptions, clock, logger, notify });
+  const guards = createStreamGuards({ clock, logger, notify, limits, protection });
   const verifyToken = createVerifyToken({
     verifiers: [createIssuedTokens({ issuer, audience, clock, findKey: keys.findKey })],
     namespaces: createClientNamespaces([], { hasOwnAuthority: true }),
     admit: (token) => token,
     knownTokens,
   });
-  const authenticate = createAuthenticate({
-    verifyToken,
-    clock,
-    maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
+  const authenticate = createProtectedAuthenticate({
+    authenticate: createAuthenticate({
+      verifyToken,
+      clock,
+      maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
+    }),
+    protection,
+    isTokenKnown: ({ password }) =>
+      password !== undefined && knownTokens.has(Buffer.from(password).toString('latin1')),
   });
   const stop = new AbortController();
   let running: Promise<unknown> | undefined;
@@ -136,9 +147,9 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
       });
       start();
     },
-    guard: (stream) => {
+    guard: (stream, handshake) => {
       if (stop.signal.aborted) return stream.destroy();
-      return guards.guard(stream);
+      return guards.guard(stream, handshake);
     },
     explain: createExplain({
       verifyToken,

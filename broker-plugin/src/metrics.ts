@@ -29,6 +29,7 @@ export interface Gauges {
 const COUNTERS: Readonly<Record<EventName, readonly [name: string, help: string]>> = {
   connect: ['latchkey_connections_accepted_total', 'Connections accepted.'],
   'connect-refused': ['latchkey_connections_refused_total', 'Connections refused.'],
+  banned: ['latchkey_bans_total', 'Bans after too many refused connections.'],
   'publish-refused': ['latchkey_publications_refused_total', 'Publications refused.'],
   'subscribe-refused': ['latchkey_subscriptions_refused_total', 'Topic filters refused.'],
   renewed: ['latchkey_sessions_renewed_total', 'Sessions renewed.'],
@@ -43,7 +44,7 @@ function head(name: string, type: 'counter' | 'gauge', help: string): string {
 export function createMetrics(gauges: Gauges): Metrics {
   const counts = new Map<EventName, Map<string, number>>();
   for (const name of Object.keys(COUNTERS) as EventName[]) {
-    const hasReason = name.endsWith('-refused');
+    const hasReason = name.endsWith('-refused') || name === 'banned';
     counts.set(name, new Map(hasReason ? [] : [['', 0]])); // a series is there before it counts
   }
 

@@ -32,6 +32,15 @@ export interface ConnectRefusedNotice {
   readonly address: string | undefined;
 }
 
+/** An address, or a client id at an address, is refused for a while. */
+export interface BannedNotice {
+  readonly reason: 'address' | 'client';
+  readonly address: string;
+  /** As the refused CONNECTs had it; `undefined` when the whole address is banned. */
+  readonly mqttClientId: string | undefined;
+  readonly banSeconds: number;
+}
+
 export interface RefusedNotice {
   readonly clientId: string;
   readonly topic: string;
@@ -50,6 +59,7 @@ export interface RenewedNotice {
 export interface LatchkeyEvents {
   connect: [ConnectNotice];
   'connect-refused': [ConnectRefusedNotice];
+  banned: [BannedNotice];
   'publish-refused': [RefusedNotice];
   'subscribe-refused': [RefusedNotice];
   renewed: [RenewedNotice];

@@ -8,11 +8,14 @@
  * @module
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import type { ProtectionOptions } from './protection-options.js';
 
 /** Bounds on what clients may send, and make the broker wait for or remember. */
 export interface Limits {
   /** Largest CONNECT packet, header included. Default 16,384. */
   readonly connectBytes: number;
+  /** Connections at once whose CONNECT is not decided yet. Default 5,000. */
+  readonly pendingConnects: number;
   /** From the connection to its complete CONNECT. Default 10,000. */
   readonly connectTimeoutMs: number;
   /** For verifying one CONNECT or renewal, fetching keys and hooks of the host included. Default 5,000. */
@@ -29,6 +32,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
   connectBytes: 16_384,
+  pendingConnects: 5_000,
   connectTimeoutMs: 10_000,
   authenticateTimeoutMs: 5_000,
   packetBytes: 262_144,
@@ -40,6 +44,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 /** Highest value of each limit; the lowest is 1. */
 export const LIMIT_BOUNDS: Limits = Object.freeze({
   connectBytes: 65_536,
+  pendingConnects: 1_000_000,
   connectTimeoutMs: 300_000,
   authenticateTimeoutMs: 60_000,
   packetBytes: 268_435_455,
@@ -62,6 +67,8 @@ export interface LatchkeyOptions {
   /** PEM of the certificate authorities to trust for the issuer instead of the system's. */
   readonly issuerCa?: string;
   readonly limits?: Partial<Limits>;
+  /** How often one address may connect and fail. */
+  readonly protection?: Partial<ProtectionOptions>;
 }
 
 /** Fills in the defaults and checks the bounds. */

@@ -14,16 +14,27 @@
  * @module
  */
 import type { Duplex } from 'node:stream';
-import type { Clock, Logger } from '@latchkey/shared';
+import { type Clock, createRateLimiter, type Logger } from '@latchkey/shared';
 import { connectFrameLength, type FrameProblem } from './connect-frame.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
+import type { Protection } from './protection.js';
+
+/** The request of a WebSocket handshake, as far as it is used: its stream has no address. */
+export interface Handshake {
+  readonly socket: { readonly remoteAddress?: string | undefined };
+}
 
 export interface StreamGuards {
-  /** Guards a connection; call it before the stream is given to the broker. */
-  guard<Stream extends Duplex>(stream: Stream): Stream;
+  /**
+   * Guards a connection; call it before the stream is given to the broker. What comes too often is
+   * destroyed.
+   */
+  guard<Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream;
   /** Whether the stream is guarded and its CONNECT went to the broker, but nothing else yet. */
   isHolding(stream: object): boolean;
+  /** Where a guarded connection comes from, known even when it is gone meanwhile. */
+  addressOf(stream: object): string | undefined;
   /** The session is accepted: lets everything through and takes the guard off. */
   release(stream: object): void;
   /** Destroys what is too slow. Called about once a second. */
@@ -36,6 +47,7 @@ type Push = (this: Duplex, chunk: unknown, encoding?: BufferEncoding) => boolean
 
 interface Gate {
   readonly stream: Duplex;
+  readonly address: string | undefined;
   /** Before the CONNECT is complete: its parts. Then: what waits behind it. */
   chunks: Uint8Array[];
   size: number;
@@ -51,33 +63,72 @@ interface Gate {
 /** What may wait on top of one largest packet: two reads of a socket. */
 const HELD_MARGIN_BYTES = 128 * 1024;
 
-type Problem = FrameProblem | 'connect-timeout' | 'too-much-before-connack' | 'not-bytes';
+/** The peer breaks the protocol; that counts as a failure of its address. */
+type Fault = FrameProblem | 'too-much-before-connack' | 'not-bytes';
+/** The peer may be slow, or one of too many. */
+type Problem = Fault | 'connect-timeout' | 'too-many-pending';
+
+/** The log tells once in this time that there are too many. */
+const TELL_AGAIN_SECONDS = 60;
 
 export function createStreamGuards(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
   readonly limits: Limits;
+  readonly protection: Protection;
 }): StreamGuards {
-  const { clock, logger, notify, limits } = deps;
+  const { clock, logger, notify, limits, protection } = deps;
   const gates = new Map<object, Gate>();
+  /** Those whose CONNECT is not complete, the oldest first. */
+  const collecting = new Set<Gate>();
+  const told = createRateLimiter({ perSecond: 1 / TELL_AGAIN_SECONDS, burst: 1 }, { clock });
   const maxHeldBytes = limits.packetBytes + HELD_MARGIN_BYTES;
 
-  const refuse = (gate: Gate, reason: Problem): false => {
+  const tell = (reason: Problem, address: string | undefined): void => {
+    const claimant = { address, clientId: undefined };
+    const isToldAlready =
+      protection.isBanned(claimant) || (reason === 'too-many-pending' && told.take(reason) > 0);
+    if (!isToldAlready) {
+      logger.warn({ event: 'connect.refused', reason, address }, 'connection refused');
+    }
+    notify('connect-refused', { mqttClientId: undefined, reason, returnCode: undefined, address });
+  };
+
+  const drop = (gate: Gate): void => {
     gates.delete(gate.stream);
+    collecting.delete(gate);
     gate.chunks = [];
-    const address = (gate.stream as { remoteAddress?: string }).remoteAddress;
-    logger.warn({ event: 'connect.refused', reason, address }, 'connection refused');
-    const notice = { mqttClientId: undefined, reason, returnCode: undefined, address };
-    notify('connect-refused', notice);
+  };
+
+  const refuse = (gate: Gate, reason: Problem): false => {
+    drop(gate);
+    tell(reason, gate.address);
     gate.stream.destroy();
     return false;
+  };
+
+  const refuseFault = (gate: Gate, fault: Fault): false => {
+    refuse(gate, fault);
+    protection.countFailure({ address: gate.address, clientId: undefined });
+    return false;
+  };
+
+  /**
+   * Makes room for one more. An honest client sends its CONNECT at once, so the one that has not for
+   * longest goes; only when all are being decided there is no room.
+   */
+  const hasRoom = (): boolean => {
+    if (gates.size < limits.pendingConnects) return true;
+    const [oldest] = collecting;
+    if (oldest !== undefined) refuse(oldest, 'too-many-pending');
+    return oldest !== undefined;
   };
 
   const hold = (gate: Gate, bytes: Uint8Array): boolean => {
     gate.chunks.push(bytes);
     gate.size += bytes.length;
-    if (gate.size > maxHeldBytes) return refuse(gate, 'too-much-before-connack');
+    if (gate.size > maxHeldBytes) return refuseFault(gate, 'too-much-before-connack');
     return false; // stops the source; Readable asks for more after the first real push
   };
 
@@ -88,7 +139,7 @@ export function createStreamGuards(deps: {
     if (gate.connectLength === undefined) {
       // At most five small copies: five bytes always tell the length.
       const length = connectFrameLength(Buffer.concat(gate.chunks), limits.connectBytes);
-      if (typeof length === 'string') return refuse(gate, length);
+      if (typeof length === 'string') return refuseFault(gate, length);
       gate.connectLength = length;
     }
     const { connectLength } = gate;
@@ -97,19 +148,27 @@ export function createStreamGuards(deps: {
     gate.chunks = [];
     gate.size = 0;
     gate.isHolding = true;
+    collecting.delete(gate);
     gate.deadlineMs = clock.nowMs() + limits.connectTimeoutMs + limits.authenticateTimeoutMs;
     const wantsMore = push.call(gate.stream, all.subarray(0, connectLength));
     return all.length === connectLength ? wantsMore : hold(gate, all.subarray(connectLength));
   };
 
-  const guard = <Stream extends Duplex>(stream: Stream): Stream => {
+  const guard = <Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream => {
     if (gates.has(stream)) return stream;
+    const { remoteAddress: address } = handshake?.socket ?? (stream as Handshake['socket']);
+    if (!protection.takeConnection(address)) return stream.destroy();
+    if (!hasRoom()) {
+      tell('too-many-pending', address);
+      return stream.destroy();
+    }
     const push = stream.push as Push;
     const hadOwnPush = Object.hasOwn(stream, 'push');
-    const forget = () => gates.delete(stream);
+    const forget = () => drop(gate);
 
     const gate: Gate = {
       stream,
+      address,
       chunks: [],
       size: 0,
       connectLength: undefined,
@@ -118,8 +177,7 @@ export function createStreamGuards(deps: {
       deadlineMs: clock.nowMs() + limits.connectTimeoutMs,
       open: () => {
         const { chunks, hasEnded } = gate;
-        gates.delete(stream);
-        gate.chunks = [];
+        drop(gate);
         stream.removeListener('close', forget);
         if (hadOwnPush) stream.push = push;
         else delete (stream as { push?: unknown }).push;
@@ -138,11 +196,12 @@ export function createStreamGuards(deps: {
         return push.call(stream, null);
       }
       const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
-      if (!(bytes instanceof Uint8Array)) return refuse(gate, 'not-bytes');
+      if (!(bytes instanceof Uint8Array)) return refuseFault(gate, 'not-bytes');
       return gate.isHolding ? hold(gate, bytes) : collect(gate, bytes, push);
     };
 
     gates.set(stream, gate);
+    collecting.add(gate);
     stream.once('close', forget);
     // What came before the guard was set is taken out of the buffer and goes the same way.
     const early: unknown = stream.readableLength > 0 ? stream.read() : null;
@@ -154,6 +213,7 @@ export function createStreamGuards(deps: {
   return {
     guard,
     isHolding: (stream) => gates.get(stream)?.isHolding === true,
+    addressOf: (stream) => gates.get(stream)?.address,
     release: (stream) => gates.get(stream)?.open(),
     sweep: () => {
       const now = clock.nowMs();
@@ -164,6 +224,7 @@ export function createStreamGuards(deps: {
     destroyAll: () => {
       for (const gate of gates.values()) gate.stream.destroy();
       gates.clear();
+      collecting.clear();
     },
   };
 }

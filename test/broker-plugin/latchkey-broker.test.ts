@@ -13,6 +13,7 @@ import { createWebSocketStream, WebSocket } from 'ws';
 import { parseBrokerConfig } from '../../broker-plugin/src/broker/config.ts';
 import { runProgram } from '../../broker-plugin/src/cli/program.ts';
 import { DEFAULT_LIMITS } from '../../broker-plugin/src/options.ts';
+import { DEFAULT_PROTECTION } from '../../broker-plugin/src/protection-options.ts';
 import { BROKER, type IssuerServer, startIssuer } from '../helpers/issuer-server.ts';
 import { connectPacket, encoded, overTcp } from '../helpers/mqtt-wire.ts';
 
@@ -24,6 +25,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
   const text = await readFile(EXAMPLE, 'utf8');
   const config = parseBrokerConfig(text, 'broker.example.toml');
   expect(config.limits).toEqual(DEFAULT_LIMITS);
+  expect(config.protection).toEqual(DEFAULT_PROTECTION);
   expect(config.monitor).toBeUndefined();
   expect(config.issuerCaFile).toBeUndefined();
   const uncommented = text.replace(/^# ([a-z_]+ = |\[)/gm, '$1');
@@ -53,6 +55,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'issuer_ca_file',
       'log_level',
       'max_connections',
+      'pending_connects',
       'connect_bytes',
       'connect_timeout_seconds',
       'authenticate_timeout_seconds',
@@ -60,6 +63,13 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'max_keepalive_seconds',
       'filters_per_subscribe',
       'known_tokens',
+      'connections_per_second',
+      'connection_burst',
+      'failures_per_client',
+      'failures_per_address',
+      'failure_window_seconds',
+      'longest_ban_seconds',
+      'exempt_addresses',
       'certificate_file',
       'key_file',
       'type',
@@ -136,6 +146,21 @@ test.each([
     name: 'a CONNECT of 0 bytes',
     text: `${head}[limits]\nconnect_bytes = 0\n${listen}`,
     path: 'limits.connect_bytes',
+  },
+  {
+    name: 'no failures before a ban',
+    text: `${head}[protection]\nfailures_per_client = 0\n${listen}`,
+    path: 'protection.failures_per_client',
+  },
+  {
+    name: 'a ban of over a day',
+    text: `${head}[protection]\nlongest_ban_seconds = 86401\n${listen}`,
+    path: 'protection.longest_ban_seconds',
+  },
+  {
+    name: 'an exempt address that is none',
+    text: `${head}[protection]\nexempt_addresses = ["::1", "10.0.0.0/33"]\n${listen}`,
+    path: 'protection.exempt_addresses.1',
   },
   ...['0.0.0.0', '::', '192.168.1.1', 'broker.example', ''].map((host) => ({
     name: `the host "${host}"`,

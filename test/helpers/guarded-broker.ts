@@ -4,10 +4,14 @@
  * @module
  */
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
+import {
+  type ConnectionOptions,
+  createServer as createTlsServer,
+  connect as tlsConnect,
+} from 'node:tls';
 import { createLatchkey, type Latchkey, type LatchkeyOptions } from '@latchkey/broker-plugin';
 import { Aedes, type AedesOptions, type Client } from 'aedes';
 import type { IConnackPacket, IConnectPacket } from 'mqtt-packet';
@@ -31,8 +35,8 @@ export interface GuardedBroker {
   readonly port: number;
   /** Streams given to the broker, in order. */
   readonly streams: readonly Duplex[];
-  /** A connection that has sent nothing yet. */
-  wire(transport?: Transport): Promise<WireClient>;
+  /** A connection that has sent nothing yet; `localAddress`: an address of 127.0.0.0/8. */
+  wire(transport?: Transport, localAddress?: string): Promise<WireClient>;
   /** Connects with a token and waits for the answer. */
   connect(
     token?: TokenRequest | string,
@@ -47,7 +51,7 @@ export interface Setup {
   readonly aedes?: AedesOptions;
   /** Runs before `install`. */
   readonly before?: (aedes: Aedes) => void;
-  readonly guard?: (stream: Duplex, latchkey: Latchkey) => Duplex;
+  readonly guard?: (stream: Duplex, latchkey: Latchkey, request?: IncomingMessage) => Duplex;
 }
 
 async function listening(server: Server): Promise<number> {
@@ -74,11 +78,11 @@ export async function startGuardedBroker(setup: Setup = {}): Promise<GuardedBrok
   });
   latchkey.install(aedes);
   const streams: Duplex[] = [];
-  const guard = setup.guard ?? ((stream) => latchkey.guard(stream));
-  const accept = (stream: Duplex): void => {
+  const guard = setup.guard ?? ((stream, _, request) => latchkey.guard(stream, request));
+  const accept = (stream: Duplex, request?: IncomingMessage): void => {
     streams.push(stream);
     stream.on('error', () => undefined);
-    aedes.handle(guard(stream, latchkey));
+    aedes.handle(guard(stream, latchkey, request), request);
   };
   onTestFinished(async () => {
     await latchkey.close();
@@ -86,23 +90,32 @@ export async function startGuardedBroker(setup: Setup = {}): Promise<GuardedBrok
     for (const stream of streams) stream.destroy();
   });
 
-  const port = await listening(createServer({ noDelay: true }, accept));
-  const wire = async (transport: Transport = 'tcp'): Promise<WireClient> => {
-    if (transport === 'tcp') return overTcp(port);
+  const port = await listening(createServer({ noDelay: true }, (socket) => accept(socket)));
+  const wire = async (
+    transport: Transport = 'tcp',
+    localAddress = '127.0.0.1',
+  ): Promise<WireClient> => {
+    if (transport === 'tcp') return overTcp(port, localAddress);
     if (transport === 'tls') {
-      const tls = createTlsServer(selfSigned(), accept);
-      const socket = tlsConnect({
+      const tls = createTlsServer(selfSigned(), (socket) => accept(socket));
+      const options: ConnectionOptions & { readonly localAddress: string } = {
         port: await listening(tls),
         host: '127.0.0.1',
         rejectUnauthorized: false,
-      });
+        localAddress,
+      };
+      const socket = tlsConnect(options);
       await once(socket, 'secureConnect');
       return overStream(socket);
     }
     const http = createHttpServer();
     const webSockets = new WebSocketServer({ server: http });
-    webSockets.on('connection', (webSocket) => accept(createWebSocketStream(webSocket)));
-    const webSocket = new WebSocket(`ws://127.0.0.1:${await listening(http)}`, ['mqtt']);
+    webSockets.on('connection', (webSocket, request) => {
+      accept(createWebSocketStream(webSocket), request);
+    });
+    const webSocket = new WebSocket(`ws://127.0.0.1:${await listening(http)}`, ['mqtt'], {
+      localAddress,
+    });
     await once(webSocket, 'open');
     return overStream(createWebSocketStream(webSocket));
   };

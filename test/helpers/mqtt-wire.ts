@@ -118,8 +118,9 @@ export function overStream(stream: Duplex): WireClient {
   };
 }
 
-export async function overTcp(port: number): Promise<WireClient> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+/** `localAddress`: where the connection comes from; every address of 127.0.0.0/8 is this machine. */
+export async function overTcp(port: number, localAddress = '127.0.0.1'): Promise<WireClient> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, localAddress });
   await once(socket, 'connect');
   return overStream(socket);
 }

@@ -19,7 +19,9 @@ import {
   type ResourceId,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import { DEFAULT_LIMITS, LIMIT_BOUNDS, type Limits } from '../options.js';
+import type { Limits } from '../options.js';
+import type { ProtectionOptions } from '../protection-options.js';
+import { limitsSchema, protectionSchema, whole } from './limits-config.js';
 import type { TlsFiles } from './tls-files.js';
 
 export type ListenerType = 'tcp' | 'websocket' | 'tls' | 'secure-websocket';
@@ -45,6 +47,7 @@ export interface BrokerConfig {
   readonly issuerCaFile: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
+  readonly protection: ProtectionOptions;
   /** Connections at once, for each listener. */
   readonly maxConnections: number;
   readonly listen: readonly ListenConfig[];
@@ -55,15 +58,6 @@ export interface BrokerConfig {
 const MAX_LISTENERS = 16;
 
 const text = v.string();
-const whole = (least: number, most: number) => {
-  const expected = `must be a whole number from ${least} to ${most}`;
-  return v.pipe(
-    v.number(),
-    v.integer(expected),
-    v.minValue(least, expected),
-    v.maxValue(most, expected),
-  );
-};
 
 const nonEmpty = v.pipe(text, v.nonEmpty('must not be empty'));
 
@@ -117,29 +111,6 @@ const httpSchema = v.strictObject({
   port: whole(0, 65_535),
 });
 
-const limitsSchema = v.strictObject({
-  max_connections: v.optional(whole(1, 10_000_000), 10_000),
-  connect_bytes: v.optional(whole(1, LIMIT_BOUNDS.connectBytes), DEFAULT_LIMITS.connectBytes),
-  connect_timeout_seconds: v.optional(
-    whole(1, LIMIT_BOUNDS.connectTimeoutMs / 1000),
-    DEFAULT_LIMITS.connectTimeoutMs / 1000,
-  ),
-  authenticate_timeout_seconds: v.optional(
-    whole(1, LIMIT_BOUNDS.authenticateTimeoutMs / 1000),
-    DEFAULT_LIMITS.authenticateTimeoutMs / 1000,
-  ),
-  packet_bytes: v.optional(whole(1, LIMIT_BOUNDS.packetBytes), DEFAULT_LIMITS.packetBytes),
-  max_keepalive_seconds: v.optional(
-    whole(1, LIMIT_BOUNDS.maxKeepaliveSeconds),
-    DEFAULT_LIMITS.maxKeepaliveSeconds,
-  ),
-  filters_per_subscribe: v.optional(
-    whole(1, LIMIT_BOUNDS.filtersPerSubscribe),
-    DEFAULT_LIMITS.filtersPerSubscribe,
-  ),
-  known_tokens: v.optional(whole(1, LIMIT_BOUNDS.knownTokens), DEFAULT_LIMITS.knownTokens),
-});
-
 /** Two entries on one port can never both listen; port 0 takes a free one each time. */
 function haveOwnPorts<Entry extends { readonly host: string; readonly port: number }>(
   entries: readonly Entry[],
@@ -161,6 +132,7 @@ const configSchema = (isInsecure: boolean) =>
     issuer_ca_file: v.optional(nonEmpty),
     log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
     limits: v.optional(limitsSchema, {}),
+    protection: v.optional(protectionSchema, {}),
     listen: v.pipe(
       v.array(listenSchema(isInsecure)),
       v.minLength(1, 'must have at least one entry'),
@@ -181,26 +153,16 @@ export function parseBrokerConfig(
   file: string,
   { isInsecure = false }: Exposure = {},
 ): BrokerConfig {
-  const { issuer, audience, issuer_ca_file, log_level, limits, listen, http } = parseConfigText(
-    configSchema(isInsecure),
-    source,
-    file,
-  );
+  const config = parseConfigText(configSchema(isInsecure), source, file);
+  const { issuer, audience, issuer_ca_file, log_level, limits, protection, listen, http } = config;
   return Object.freeze({
     issuer,
     audience,
     issuerCaFile: issuer_ca_file,
     logLevel: log_level,
-    maxConnections: limits.max_connections,
-    limits: Object.freeze({
-      connectBytes: limits.connect_bytes,
-      connectTimeoutMs: limits.connect_timeout_seconds * 1000,
-      authenticateTimeoutMs: limits.authenticate_timeout_seconds * 1000,
-      packetBytes: limits.packet_bytes,
-      maxKeepaliveSeconds: limits.max_keepalive_seconds,
-      filtersPerSubscribe: limits.filters_per_subscribe,
-      knownTokens: limits.known_tokens,
-    }),
+    maxConnections: limits.maxConnections,
+    limits: limits.limits,
+    protection,
     listen: listen.map(listenConfig),
     monitor: http,
   });

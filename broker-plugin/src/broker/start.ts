@@ -28,7 +28,7 @@ export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
-  const { issuer, issuerCaFile, audience, limits, maxConnections } = config;
+  const { issuer, issuerCaFile, audience, limits, protection, maxConnections } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const aedes = await Aedes.createBroker();
@@ -36,6 +36,7 @@ export async function startBroker(
     issuer,
     audience,
     limits,
+    protection,
     ...(trusted ? { issuerCa: trusted.pem } : {}),
     ...deps,
   });
@@ -74,7 +75,10 @@ export async function startBroker(
           maxConnections,
           maxMessageBytes: limits.packetBytes,
           handshakeTimeoutMs: limits.connectTimeoutMs,
-          accept: (stream, request) => aedes.handle(latchkey.guard(stream), request),
+          accept: (stream, request) => {
+            const guarded = latchkey.guard(stream, request);
+            if (!guarded.destroyed) aedes.handle(guarded, request);
+          },
         },
         index,
       );
