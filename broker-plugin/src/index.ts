@@ -19,3 +19,5 @@ export type {
 export { DEFAULT_LIMITS, type LatchkeyOptions, type Limits } from './options.js';
 export { DEFAULT_PROTECTION, type ProtectionOptions } from './protection-options.js';
 export type { Handshake } from './stream-guard.js';
+export type { ClaimPath } from './trust/claim-path.js';
+export type { ThirdPartyIssuerOptions } from './trust/third-party-issuer.js';

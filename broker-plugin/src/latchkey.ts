@@ -10,6 +10,8 @@
 import type { Duplex } from 'node:stream';
 import {
   createHttpClient,
+  FormatError,
+  type HttpClient,
   parseIssuer,
   parseResourceId,
   SIGNING_ALGORITHMS,
@@ -30,9 +32,9 @@ import { resolveProtection } from './protection-options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
 import { createStreamGuards, type Handshake } from './stream-guard.js';
-import { createClientNamespaces } from './trust/client-namespaces.js';
 import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
+import { createThirdParties } from './trust/third-parties.js';
 import { createVerifyToken } from './verify-token.js';
 
 export interface Latchkey {
@@ -56,7 +58,7 @@ export interface Latchkey {
   readonly events: Events;
   /** Counters and gauges in the text format of Prometheus. */
   metrics(): string;
-  /** Whether keys of the issuer are at hand, so that clients can be let in. */
+  /** Whether keys of an issuer are at hand, so that clients can be let in. */
   isReady(): boolean;
   /** Ends every session and connection of the plugin, and its timers. */
   close(): Promise<void>;
@@ -67,37 +69,49 @@ const JWKS_MAX_BYTES = 64 * 1024;
 const JWKS_TIMEOUT_MS = 4_000;
 
 export function createLatchkey(options: LatchkeyOptions): Latchkey {
-  const issuer = parseIssuer(options.issuer);
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
   const protectionOptions = resolveProtection(options.protection);
   const { clock = systemClock, logger = silentLogger } = options;
-  const http =
+  const issuer = options.issuer === undefined ? undefined : parseIssuer(options.issuer);
+  const createHttp = (ca: string | undefined): HttpClient =>
     options.http ??
     createHttpClient({
       timeoutMs: JWKS_TIMEOUT_MS,
       maxBodyBytes: JWKS_MAX_BYTES,
-      ...(options.issuerCa === undefined ? {} : { ca: options.issuerCa }),
+      ...(ca === undefined ? {} : { ca }),
     });
 
   const metrics = createMetrics({
     sessions: () => sessions.size,
     knownTokens: () => knownTokens.size,
-    issuerKeys: () => keys.size,
+    issuerKeys: () => new Map([...keys].map(([of, { size }]) => [of, size])),
   });
   const { events, notify } = createNotices({ logger, count: metrics.count });
   const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
   const onKeyRemoved = () => knownTokens.clear();
-  const keys = createIssuerKeys({
-    ...{ issuer, http, clock, logger, onKeyRemoved },
-    ...{ locate: createMetadataLocator(http, issuer), algorithms: SIGNING_ALGORITHMS },
+  const thirdParties = createThirdParties(options.thirdPartyIssuers ?? [], {
+    own: { issuer, audience },
+    ...{ createHttp, clock, logger, onKeyRemoved },
   });
+  const keys = new Map(thirdParties.keys);
+  const verifiers = [...thirdParties.verifiers];
+  if (issuer !== undefined) {
+    const http = createHttp(options.issuerCa);
+    const own = createIssuerKeys({
+      ...{ issuer, http, clock, logger, onKeyRemoved },
+      ...{ locate: createMetadataLocator(http, issuer), algorithms: SIGNING_ALGORITHMS },
+    });
+    keys.set(issuer, own);
+    verifiers.push(createIssuedTokens({ issuer, audience, clock, findKey: own.findKey }));
+  }
+  if (verifiers.length === 0) throw new FormatError('issuer', 'is missing: nobody is trusted');
   const sessions = createSessions({ clock, logger, notify });
   const protection = createProtection({ options: protectionOptions, clock, logger, notify });
   const guards = createStreamGuards({ clock, logger, notify, limits, protection });
   const verifyToken = createVerifyToken({
-    verifiers: [createIssuedTokens({ issuer, audience, clock, findKey: keys.findKey })],
-    namespaces: createClientNamespaces([], { hasOwnAuthority: true }),
+    verifiers,
+    namespaces: thirdParties.namespaces,
     admit: (token) => token,
     knownTokens,
   });
@@ -128,7 +142,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   };
 
   const start = (): void => {
-    running ??= Promise.all([keys.run(stop.signal), sweep()]);
+    running ??= Promise.all([...[...keys.values()].map((one) => one.run(stop.signal)), sweep()]);
   };
 
   return {
@@ -158,7 +172,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     }),
     events,
     metrics: metrics.format,
-    isReady: () => keys.size > 0,
+    isReady: () => [...keys.values()].some(({ size }) => size > 0),
     close: async () => {
       stop.abort();
       guards.destroyAll();

@@ -23,7 +23,8 @@ export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 export interface Gauges {
   readonly sessions: () => number;
   readonly knownTokens: () => number;
-  readonly issuerKeys: () => number;
+  /** By issuer. */
+  readonly issuerKeys: () => ReadonlyMap<string, number>;
 }
 
 const COUNTERS: Readonly<Record<EventName, readonly [name: string, help: string]>> = {
@@ -39,6 +40,12 @@ const COUNTERS: Readonly<Record<EventName, readonly [name: string, help: string]
 
 function head(name: string, type: 'counter' | 'gauge', help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}`;
+}
+
+function formatIssuerKeys(keys: ReadonlyMap<string, number>): string {
+  const name = 'latchkey_issuer_keys';
+  const lines = [...keys].map(([issuer, size]) => `${name}{issuer="${issuer}"} ${size}`);
+  return [head(name, 'gauge', 'Keys of an issuer at hand.'), ...lines].join('\n');
 }
 
 export function createMetrics(gauges: Gauges): Metrics {
@@ -79,12 +86,7 @@ export function createMetrics(gauges: Gauges): Metrics {
           'Verified tokens remembered.',
           gauges.knownTokens(),
         ),
-        formatValue(
-          'latchkey_issuer_keys',
-          'gauge',
-          'Keys of the issuer at hand.',
-          gauges.issuerKeys(),
-        ),
+        formatIssuerKeys(gauges.issuerKeys()),
         formatValue(
           'process_resident_memory_bytes',
           'gauge',

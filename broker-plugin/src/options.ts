@@ -9,6 +9,7 @@
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import type { ProtectionOptions } from './protection-options.js';
+import type { ThirdPartyIssuerOptions } from './trust/third-party-issuer.js';
 
 /** Bounds on what clients may send, and make the broker wait for or remember. */
 export interface Limits {
@@ -54,15 +55,20 @@ export const LIMIT_BOUNDS: Limits = Object.freeze({
 });
 
 export interface LatchkeyOptions {
-  /** Issuer identifier of the authority, such as `https://id.example`. */
-  readonly issuer: string;
+  /**
+   * Issuer identifier of the authority, such as `https://id.example`. May be left out when there is a
+   * third party.
+   */
+  readonly issuer?: string | undefined;
+  /** Other authorization servers whose tokens are accepted; at most 16. Default: none. */
+  readonly thirdPartyIssuers?: readonly ThirdPartyIssuerOptions[];
   /** Own identifier, such as `mqtts://broker.example`: tokens for any other resource are refused. */
   readonly audience: string;
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** Default: no log. A pino logger is one. */
   readonly logger?: Logger;
-  /** For fetching the issuer's keys. Default: at most 64 KiB, 4 s, no redirects. */
+  /** For fetching keys of issuers. Default: at most 64 KiB, 4 s, no redirects. */
   readonly http?: HttpClient;
   /** PEM of the certificate authorities to trust for the issuer instead of the system's. */
   readonly issuerCa?: string;

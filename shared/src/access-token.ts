@@ -17,9 +17,9 @@ import {
 } from './ids.js';
 import type { JsonObject } from './json.js';
 import {
-  instantClaim,
+  checkAudience,
   jtiClaim,
-  notBeforeClaim,
+  lifetimeClaims,
   readJwt,
   signJwt,
   type VerifyingKey,
@@ -36,8 +36,6 @@ const TYPE = 'at+jwt';
 export const TOKEN_MIN_LIFETIME_SECONDS = 60;
 export const TOKEN_MAX_LIFETIME_SECONDS = 86_400;
 export const TOKEN_DEFAULT_LIFETIME_SECONDS = 900;
-/** How far ahead the issuer's clock may be. `exp` has no tolerance: at `exp` the token is expired. */
-export const TOKEN_CLOCK_TOLERANCE_SECONDS = 60;
 
 export interface AccessTokenClaims {
   readonly issuer: Issuer;
@@ -118,11 +116,6 @@ function readScope(claims: JsonObject): ScopeSet {
   }
 }
 
-function hasAudience(aud: unknown, audience: ResourceId): boolean {
-  if (!Array.isArray(aud)) return aud === audience;
-  return aud.every((value) => typeof value === 'string') && aud.includes(audience);
-}
-
 /** A token as its own issuer sees it, which answers for those of all its resources. */
 export interface VerifiedOwnToken extends VerifiedAccessToken {
   /** The one resource that it is for. */
@@ -152,9 +145,7 @@ export async function verifyAccessToken(
   { audience, ...options }: AccessTokenVerification,
 ): Promise<VerifiedAccessToken> {
   const { claims, ...token } = await verifyForAnyone(text, options);
-  if (!hasAudience(claims.aud, audience)) {
-    throw new JwtError('audience', 'aud is another resource', { claim: 'aud' });
-  }
+  checkAudience(claims, audience);
   return { ...token, scope: readScope(claims) };
 }
 
@@ -179,14 +170,6 @@ async function verifyForAnyone(
     throw new JwtError('claim', 'sub is not the client itself (RFC 9068 2.2)', { claim: 'sub' });
   }
   const jti = jtiClaim(claims);
-  const issuedAt = instantClaim(claims, 'iat');
-  const expiresAt = instantClaim(claims, 'exp');
-  if (expiresAt <= issuedAt || expiresAt - issuedAt > TOKEN_MAX_LIFETIME_SECONDS) {
-    throw new JwtError('claim', 'exp is not 1 s to 1 day after iat', { claim: 'exp' });
-  }
-  if (expiresAt <= now) throw new JwtError('expired', 'the token is expired', { claim: 'exp' });
-  if (Math.max(issuedAt, notBeforeClaim(claims)) > now + TOKEN_CLOCK_TOLERANCE_SECONDS) {
-    throw new JwtError('not-yet-valid', 'the token is from the future', { claim: 'iat' });
-  }
-  return { clientId, jti, kid, issuedAt, expiresAt, claims };
+  const lifetime = lifetimeClaims(claims, { now, maxSeconds: TOKEN_MAX_LIFETIME_SECONDS });
+  return { clientId, jti, kid, ...lifetime, claims };
 }

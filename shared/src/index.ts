@@ -13,7 +13,13 @@ export * from './http-client.js';
 export * from './ids.js';
 export * from './issuer-keys.js';
 export * from './json.js';
-export { MAX_JWT_BYTES, peekIssuer, type VerifyingKey } from './jwt.js';
+export {
+  MAX_JWT_BYTES,
+  peekIssuer,
+  TOKEN_CLOCK_TOLERANCE_SECONDS,
+  type VerifyingKey,
+} from './jwt.js';
+
 export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';
@@ -23,6 +29,7 @@ export * from './rate-limit.js';
 export type { Allowed } from './rights-tree.js';
 export * from './scope.js';
 export * from './signer.js';
+export * from './third-party-token.js';
 export * from './time.js';
 export {
   type EcPublicJwk,

@@ -164,6 +164,33 @@ export function notBeforeClaim(claims: JsonObject): NumericDate {
   return Object.hasOwn(claims, 'nbf') ? instantClaim(claims, 'nbf') : 0;
 }
 
+/** How far ahead the issuer's clock may be. `exp` has no tolerance: at `exp` the token is expired. */
+export const TOKEN_CLOCK_TOLERANCE_SECONDS = 60;
+
+/** `iat` and `exp` of a token that is valid now, `nbf` included. */
+export function lifetimeClaims(
+  claims: JsonObject,
+  { now, maxSeconds }: { readonly now: NumericDate; readonly maxSeconds: number },
+): { readonly issuedAt: NumericDate; readonly expiresAt: NumericDate } {
+  const issuedAt = instantClaim(claims, 'iat');
+  const expiresAt = instantClaim(claims, 'exp');
+  if (expiresAt <= issuedAt || expiresAt - issuedAt > maxSeconds) {
+    fail('claim', `exp is not 1 s to ${maxSeconds} s after iat`, 'exp');
+  }
+  if (expiresAt <= now) fail('expired', 'the token is expired', 'exp');
+  if (Math.max(issuedAt, notBeforeClaim(claims)) > now + TOKEN_CLOCK_TOLERANCE_SECONDS) {
+    fail('not-yet-valid', 'the token is from the future', 'iat');
+  }
+  return { issuedAt, expiresAt };
+}
+
+/** `aud` must be or contain the audience, and hold nothing but text. */
+export function checkAudience({ aud }: JsonObject, audience: string): void {
+  const all: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  if (all.every((value) => typeof value === 'string') && all.includes(audience)) return;
+  fail('audience', 'aud is another resource', 'aud');
+}
+
 /** `jti` of 16 to 128 printable characters; a shorter one cannot be unique by chance. */
 export function jtiClaim(claims: JsonObject): string {
   const jti = stringClaim(claims, 'jti', 128);

@@ -468,9 +468,11 @@ test('/healthz, /readyz and /metrics answer, and count what happened', async () 
   expect(text).toContain('\nlatchkey_connections_refused_total{reason="invalid_token"} 1\n');
   expect(text).toContain('\nlatchkey_sessions 1\n');
   expect(text).toContain('\nlatchkey_known_tokens 1\n');
-  expect(text).toContain('\nlatchkey_issuer_keys 1\n');
+  expect(text).toContain(`\nlatchkey_issuer_keys{issuer="${issuer.issuer}"} 1\n`);
   for (const line of text.trimEnd().split('\n')) {
-    expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{reason="[a-z_-]+"\})? [0-9.e+-]+)$/);
+    expect(line).toMatch(
+      /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{(reason="[a-z_-]+"|issuer="[^"\\]+")\})? [0-9.e+-]+)$/,
+    );
   }
 });
 

@@ -22,6 +22,7 @@ import * as v from 'valibot';
 import type { Limits } from '../options.js';
 import type { ProtectionOptions } from '../protection-options.js';
 import { limitsSchema, protectionSchema, whole } from './limits-config.js';
+import { checkIssuers, type ThirdPartyConfig, thirdPartySchema } from './third-party-config.js';
 import type { TlsFiles } from './tls-files.js';
 
 export type ListenerType = 'tcp' | 'websocket' | 'tls' | 'secure-websocket';
@@ -41,10 +42,12 @@ export interface MonitorConfig {
 }
 
 export interface BrokerConfig {
-  readonly issuer: Issuer;
+  /** `undefined`: third parties alone. */
+  readonly issuer: Issuer | undefined;
   readonly audience: ResourceId;
   /** PEM of the certificate authorities that are trusted for the issuer; `undefined`: the system's. */
   readonly issuerCaFile: string | undefined;
+  readonly thirdPartyIssuers: readonly ThirdPartyConfig[];
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
   readonly protection: ProtectionOptions;
@@ -120,27 +123,33 @@ function haveOwnPorts<Entry extends { readonly host: string; readonly port: numb
 }
 
 const configSchema = (isInsecure: boolean) =>
-  v.strictObject({
-    issuer: v.pipe(
-      text,
-      parsedBy((value) => parseIssuer(value)),
-    ),
-    audience: v.pipe(
-      text,
-      parsedBy((value) => parseResourceId(value)),
-    ),
-    issuer_ca_file: v.optional(nonEmpty),
-    log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
-    limits: v.optional(limitsSchema, {}),
-    protection: v.optional(protectionSchema, {}),
-    listen: v.pipe(
-      v.array(listenSchema(isInsecure)),
-      v.minLength(1, 'must have at least one entry'),
-      v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
-      v.check(haveOwnPorts, 'must not name one host and port twice'),
-    ),
-    http: v.optional(httpSchema),
-  });
+  v.pipe(
+    v.strictObject({
+      issuer: v.optional(
+        v.pipe(
+          text,
+          parsedBy((value) => parseIssuer(value)),
+        ),
+      ),
+      audience: v.pipe(
+        text,
+        parsedBy((value) => parseResourceId(value)),
+      ),
+      issuer_ca_file: v.optional(nonEmpty),
+      log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+      limits: v.optional(limitsSchema, {}),
+      protection: v.optional(protectionSchema, {}),
+      listen: v.pipe(
+        v.array(listenSchema(isInsecure)),
+        v.minLength(1, 'must have at least one entry'),
+        v.maxLength(MAX_LISTENERS, `must not have more than ${MAX_LISTENERS} entries`),
+        v.check(haveOwnPorts, 'must not name one host and port twice'),
+      ),
+      http: v.optional(httpSchema),
+      third_party_issuer: v.optional(v.array(thirdPartySchema), []),
+    }),
+    checkIssuers(),
+  );
 
 export interface Exposure {
   /** Listens beyond loopback without TLS. Default false. */
@@ -159,6 +168,7 @@ export function parseBrokerConfig(
     issuer,
     audience,
     issuerCaFile: issuer_ca_file,
+    thirdPartyIssuers: config.third_party_issuer,
     logLevel: log_level,
     maxConnections: limits.maxConnections,
     limits: limits.limits,

@@ -10,10 +10,12 @@
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
+import type { ThirdPartyIssuerOptions } from '../trust/third-party-issuer.js';
 import { readCertificates } from './certificates.js';
 import type { BrokerConfig } from './config.js';
 import { ListenError, type Listener, openListener } from './listeners.js';
 import { type Monitor, openMonitor } from './monitor.js';
+import type { ThirdPartyConfig } from './third-party-config.js';
 
 export interface Broker {
   readonly listeners: readonly Listener[];
@@ -24,16 +26,25 @@ export interface Broker {
   close(): Promise<void>;
 }
 
+async function withCertificates({
+  caFile,
+  ...options
+}: ThirdPartyConfig): Promise<ThirdPartyIssuerOptions> {
+  return caFile === undefined ? options : { ...options, ca: (await readCertificates(caFile)).pem };
+}
+
 export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
-  const { issuer, issuerCaFile, audience, limits, protection, maxConnections } = config;
+  const { issuer, issuerCaFile, thirdPartyIssuers, audience, limits, protection, maxConnections } =
+    config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const aedes = await Aedes.createBroker();
   const latchkey = createLatchkey({
     issuer,
+    thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
     audience,
     limits,
     protection,

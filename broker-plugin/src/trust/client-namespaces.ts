@@ -27,19 +27,20 @@ export interface ClientNamespace {
 export function createClientNamespaces(
   thirdParties: readonly ClientNamespace[],
   { hasOwnAuthority }: { readonly hasOwnAuthority: boolean },
+  field = 'third_party_issuer',
 ): ClientNamespaces {
   for (const [index, { name, clientIdPrefix: prefix }] of thirdParties.entries()) {
+    const refuse = (option: string, problem: string): never => {
+      throw new FormatError(`${field}.${index}.${option}`, problem);
+    };
     if (prefix === '' && hasOwnAuthority) {
-      throw new FormatError('client_id_prefix', 'must not be empty beside an authority of our own');
+      refuse('client_id_prefix', 'must not be empty beside an authority of our own');
     }
     for (const [otherIndex, other] of thirdParties.entries()) {
       if (otherIndex === index) continue;
-      if (other.name === name) throw new FormatError('name', 'must not be that of another issuer');
+      if (other.name === name) refuse('name', 'must not be that of another issuer');
       if (other.clientIdPrefix.startsWith(prefix)) {
-        throw new FormatError(
-          'client_id_prefix',
-          'must not begin with the prefix of another issuer',
-        );
+        refuse('client_id_prefix', 'must not be where the prefix of another issuer begins');
       }
     }
   }
