@@ -10,8 +10,11 @@
 import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Clock, type Logger, UnavailableError } from '@latchkey/shared';
+import type { Admissions } from './admission.js';
 import { addressOf, createConnectHooks } from './aedes-connect.js';
+import { followRegistry } from './aedes-registry.js';
 import { createRenewals } from './aedes-renew.js';
+import { createRightsChanges } from './aedes-rights.js';
 import { createTrafficHooks } from './aedes-traffic.js';
 import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
 import type { Authenticate } from './authenticate.js';
@@ -23,12 +26,18 @@ import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
 import type { Renew } from './renew.js';
 import type { Session, Sessions } from './sessions.js';
+import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
 import type { StreamGuards } from './stream-guard.js';
+import type { ClientTable } from './trust/client-table.js';
 
 export interface InstallDeps {
   readonly authenticate: Authenticate;
   readonly renew: Renew;
+  readonly admissions: Admissions;
+  /** `undefined`: there is no registry to follow. */
+  readonly clients: ClientTable | undefined;
+  readonly rightsOf: RightsOf;
   readonly sessions: Sessions;
   readonly guards: StreamGuards;
   readonly clock: Clock;
@@ -99,10 +108,23 @@ function listen(
   broker.prependListener('connectionError', onClientError);
 }
 
-export function installHooks(broker: Aedes, deps: InstallDeps): void {
+/** Returns what makes the plugin stop following the registry. */
+export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   assertSupported(broker);
   markInstalled(broker);
-  const { authenticate, renew, sessions, guards, clock, logger, notify, limits } = deps;
+  const {
+    authenticate,
+    renew,
+    admissions,
+    clients,
+    rightsOf,
+    sessions,
+    guards,
+    clock,
+    logger,
+    notify,
+    limits,
+  } = deps;
   const bySessionClient = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
 
@@ -142,24 +164,31 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     logger,
     isStorable: (client, subscription) => {
       const session = bySessionClient.get(client);
+      if (session?.state === 'ended') return false;
       return session === undefined || traffic.isAllowedFilter(session.context, subscription);
     },
   });
 
   const inbound = createInboundMessages({ broker, persistence: persistenceOf(broker) });
-
-  const renewals = createRenewals({
-    broker,
-    renew,
+  const rightsChanges = createRightsChanges({
     sessions,
     stored,
     clock,
     logger,
-    notify,
     decisions,
-    limits,
     sessionOf,
     isAllowedFilter: traffic.isAllowedFilter,
+  });
+
+  const renewals = createRenewals({
+    broker,
+    renew,
+    rightsChanges,
+    clock,
+    logger,
+    notify,
+    limits,
+    sessionOf,
   });
 
   const connect = createConnectHooks({
@@ -174,13 +203,21 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
     narrow: (client, context) =>
       stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription)),
     open: (client, packet, { context, willDecision }) => {
+      // The registry may have changed since the client was let in; from `open` on it is told.
+      if (admissions.again(context) !== context) {
+        const detail = 'the rights of the client changed meanwhile';
+        throw new UnavailableError('the client has other rights now', { detail });
+      }
       if (!limitPackets(client, limits)) {
         const detail = 'the parser of this Aedes is not known, so packets cannot be bounded';
         throw new UnavailableError('the broker cannot serve now', { detail });
       }
       const will =
         packet.will && willDecision ? { packet: packet.will, decision: willDecision } : undefined;
-      const session = sessions.open({ context, will, disconnect: () => disconnect(client) });
+      const session = sessions.open({
+        ...{ connection: client, context, will },
+        disconnect: () => disconnect(client),
+      });
       bySessionClient.set(client, session);
       inbound.begin(client, packet.clean === true);
       const conn: Duplex = client.conn;
@@ -200,5 +237,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): void {
   composeHook(broker, 'authorizeSubscribe', traffic.authorizeSubscribe);
   composeHook(broker, 'authorizeForward', traffic.authorizeForward);
   listen(broker, deps, sessionOf, closeLater);
-  broker.on('subscribe', (_subscriptions, client) => renewals.recheck(client));
+  broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
+  if (clients === undefined) return () => undefined;
+  return followRegistry({
+    ...{ broker, clients, admissions, rightsOf, sessions, rightsChanges, stored, clock, logger },
+    changeTimeoutMs: limits.authenticateTimeoutMs,
+  });
 }

@@ -17,34 +17,21 @@ import {
   InvalidRequestError,
   type Logger,
   OAuthError,
-  type TopicRequest,
   UnavailableError,
 } from '@latchkey/shared';
-import {
-  type Aedes,
-  type Client,
-  type Hook,
-  liveSubscriptions,
-  type PublishPacket,
-  type Subscription,
-  unsubscribe,
-} from './aedes-types.js';
-import { authorize } from './authorize.js';
-import { type DecisionLog, forLog } from './decision-log.js';
+import type { RightsChanges } from './aedes-rights.js';
+import type { Aedes, Client, Hook, PublishPacket } from './aedes-types.js';
+import { forLog } from './decision-log.js';
 import { asError, once } from './host-hooks.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
-import type { Session, Sessions } from './sessions.js';
-import type { StoredSessions } from './stored-sessions.js';
+import type { Session } from './sessions.js';
 import { withinTime } from './time-limit.js';
-import type { SessionContext } from './verify-token.js';
 
 export interface Renewals {
   /** Takes over what is a renewal; everything else goes to `usual`. */
   authorizePublish(usual: Hook<'authorizePublish'>): Hook<'authorizePublish'>;
-  /** Ends what a SUBSCRIBE, decided before a renewal, has set up after it. */
-  recheck(client: Client): void;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -62,20 +49,15 @@ const afterThisTurn = (): Promise<void> => new Promise((resolve) => setImmediate
 export function createRenewals(deps: {
   readonly broker: Aedes;
   readonly renew: Renew;
-  readonly sessions: Sessions;
-  readonly stored: StoredSessions;
+  readonly rightsChanges: RightsChanges;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
-  readonly decisions: DecisionLog;
   readonly limits: Limits;
   readonly sessionOf: (client: Client) => Session | undefined;
-  readonly isAllowedFilter: (context: SessionContext, subscription: Subscription) => boolean;
 }): Renewals {
-  const { broker, renew, sessions, stored, clock, logger, notify, decisions, limits } = deps;
-  const { sessionOf, isAllowedFilter } = deps;
+  const { broker, renew, rightsChanges, clock, logger, notify, limits, sessionOf } = deps;
   const underWay = new WeakSet<Session>();
-  const renewed = new WeakSet<Session>();
 
   const publish = broker.publish;
   broker.publish = (packet, ...rest: unknown[]) => {
@@ -87,33 +69,10 @@ export function createRenewals(deps: {
     if (typeof done === 'function') done();
   };
 
-  /** Live and stored subscriptions that the rights of the session do not cover. */
-  const endUncovered = async (client: Client, { context }: Session): Promise<number> => {
-    const isAllowed = (subscription: Subscription) => isAllowedFilter(context, subscription);
-    const topics = liveSubscriptions(client)
-      .filter((subscription) => !isAllowed(subscription))
-      .map(({ topic }) => topic);
-    if (topics.length > 0) await unsubscribe(client, topics);
-    if (!client.clean) await stored.narrow(client, isAllowed);
-    return topics.length;
-  };
-
-  /** A will that the new rights do not allow is not published when the session ends. */
-  const judgeWill = (context: SessionContext, will: Session['will']): Session['will'] => {
-    if (will === undefined) return undefined;
-    const { topic, qos = 0, retain = false } = will.packet as PublishPacket;
-    const request: TopicRequest = { action: 'publish', topic, qos, retain };
-    const decision = authorize(context, request, clock.now());
-    decisions.write(context, request, decision);
-    return decision.allowed ? { packet: will.packet, decision } : undefined;
-  };
-
   const swap = async (client: Client, session: Session, request: RenewRequest): Promise<void> => {
     const context = await renew(session.context, request);
     if (session.state !== 'live') throw new UnavailableError('the session has ended meanwhile');
-    sessions.renew(session, context, judgeWill(context, session.will));
-    renewed.add(session);
-    const endedSubscriptions = await endUncovered(client, session);
+    const endedSubscriptions = await rightsChanges.swap(client, session, context);
     await afterThisTurn();
     const { clientId, jti, expiresAt } = context;
     const fields = { event: 'session.renewed', clientId, jti, expiresAt, endedSubscriptions };
@@ -162,15 +121,6 @@ export function createRenewals(deps: {
         .then(() => answer(null), refuse)
         .finally(() => underWay.delete(session))
         .catch(() => undefined);
-    },
-    recheck: (client) => {
-      const session = sessionOf(client);
-      if (session?.state !== 'live' || !renewed.has(session)) return;
-      if (clock.now() >= session.context.expiresAt) return; // the sweep ends it
-      endUncovered(client, session).catch((error: unknown) => {
-        logRefusal(session.context.clientId, error);
-        sessions.end(session);
-      });
     },
   };
 }

@@ -26,6 +26,11 @@ export type PublishPacket = Parameters<Hook<'authorizePublish'>>[1];
 export type Subscription = Parameters<Hook<'authorizeSubscribe'>>[1];
 export type ForwardPacket = Parameters<Hook<'authorizeForward'>>[1];
 
+/** A message or PUBREL in the queue of a stored session. */
+export interface QueuedPacket {
+  readonly messageId?: number;
+}
+
 export interface StoredClient {
   readonly id: string;
 }
@@ -35,6 +40,16 @@ export interface Persistence {
   subscriptionsByClient(client: StoredClient): Promise<readonly Subscription[]>;
   addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<unknown>;
   removeSubscriptions(client: StoredClient, topics: readonly string[]): Promise<unknown>;
+  cleanSubscriptions(client: StoredClient): Promise<unknown>;
+  /** What is queued for a client, whether it was sent already or not. */
+  outgoingStream(client: StoredClient): AsyncIterable<QueuedPacket>;
+  outgoingUpdate(client: StoredClient, packet: QueuedPacket): Promise<unknown>;
+  outgoingClearMessageId(
+    client: StoredClient,
+    packet: Pick<QueuedPacket, 'messageId'>,
+  ): Promise<unknown>;
+  /** Ends what a client began with QoS 2; not every implementation can. */
+  cleanIncoming?(client: StoredClient): Promise<unknown>;
   incomingStorePacket(client: StoredClient, packet: PublishPacket): Promise<unknown>;
   incomingDelPacket(
     client: StoredClient,
@@ -78,6 +93,10 @@ const PERSISTENCE_METHODS = [
   'subscriptionsByClient',
   'addSubscriptions',
   'removeSubscriptions',
+  'cleanSubscriptions',
+  'outgoingStream',
+  'outgoingUpdate',
+  'outgoingClearMessageId',
   'incomingStorePacket',
   'incomingDelPacket',
   'delWill',

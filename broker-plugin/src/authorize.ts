@@ -2,7 +2,8 @@
  * Decides what an authenticated session may publish, subscribe to and receive.
  *
  * Pure and synchronous: the same answer is enforced, logged and shown by `explain`, so that an
- * explanation can never differ from the decision.
+ * explanation can never differ from the decision. Where the registry gives less than the token, one
+ * entry of each has to cover the request.
  *
  * Units   `now`: NumericDate.
  * Errors  none; whatever is not understood is refused.
@@ -16,13 +17,14 @@ import {
   decide,
   type NumericDate,
   type TopicRequest,
+  type TopicRights,
   type TopicScope,
 } from '@latchkey/shared';
 import type { SessionContext } from './verify-token.js';
 
 export interface Refused {
   readonly allowed: false;
-  readonly reason: DenialReason | 'expired' | 'reserved-topic';
+  readonly reason: DenialReason | 'expired' | 'reserved-topic' | 'not-in-registry';
   /** For a person; holds no value from the wire. */
   readonly detail: string;
   /** The entry that comes closest, when there is one. */
@@ -50,6 +52,19 @@ const RESERVED: Refused = Object.freeze({
   nearest: undefined,
 });
 
+/** What the token allows, unless the registry does not. */
+function within(ceiling: TopicRights, request: TopicRequest, allowed: Allowed): TopicDecision {
+  const decision = decide(ceiling, request);
+  if (decision.allowed) return allowed;
+  const { detail, nearest } = decision;
+  return {
+    allowed: false,
+    reason: 'not-in-registry',
+    detail: `the token allows it, the registry does not: ${detail}`,
+    nearest,
+  };
+}
+
 /** Decides one request of a session, or one delivery to it, at the instant `now`. */
 export function authorize(
   context: SessionContext,
@@ -58,5 +73,7 @@ export function authorize(
 ): TopicDecision {
   if (now >= context.expiresAt) return EXPIRED;
   if (request.topic.charCodeAt(0) === DOLLAR) return RESERVED;
-  return decide(context.rights, request);
+  const decision = decide(context.rights, request);
+  const { ceiling } = context;
+  return ceiling === undefined || !decision.allowed ? decision : within(ceiling, request, decision);
 }

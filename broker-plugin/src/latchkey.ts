@@ -18,6 +18,7 @@ import {
   silentLogger,
   systemClock,
 } from '@latchkey/shared';
+import { admitAll, createAdmissions } from './admission.js';
 import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
 import { createAuthenticate } from './authenticate.js';
@@ -25,15 +26,17 @@ import { createExplain, type Explain } from './explain.js';
 import { createKnownTokens } from './known-tokens.js';
 import { createMetrics } from './metrics.js';
 import { createNotices, type Events } from './notices.js';
-import { type LatchkeyOptions, resolveLimits } from './options.js';
+import { type LatchkeyOptions, resolveLimits, resolveMaxStaleness } from './options.js';
 import { createProtectedAuthenticate } from './protected-authenticate.js';
 import { createProtection } from './protection.js';
 import { resolveProtection } from './protection-options.js';
 import { createRenew } from './renew.js';
 import { createSessions } from './sessions.js';
+import { createSharedRights } from './shared-rights.js';
 import { createStreamGuards, type Handshake } from './stream-guard.js';
 import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
+import { createMintedTokens } from './trust/minted-token.js';
 import { createThirdParties } from './trust/third-parties.js';
 import { createVerifyToken } from './verify-token.js';
 
@@ -67,12 +70,15 @@ export interface Latchkey {
 const SWEEP_MS = 1000;
 const JWKS_MAX_BYTES = 64 * 1024;
 const JWKS_TIMEOUT_MS = 4_000;
+/** Scope texts of the registry that are kept compiled, at about 2 KB each. */
+const MAX_SHARED_RIGHTS = 1000;
 
 export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
   const protectionOptions = resolveProtection(options.protection);
-  const { clock = systemClock, logger = silentLogger } = options;
+  const maxStalenessSeconds = resolveMaxStaleness(options.maxStalenessSeconds);
+  const { clients, clock = systemClock, logger = silentLogger } = options;
   const issuer = options.issuer === undefined ? undefined : parseIssuer(options.issuer);
   const createHttp = (ca: string | undefined): HttpClient =>
     options.http ??
@@ -96,6 +102,8 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   });
   const keys = new Map(thirdParties.keys);
   const verifiers = [...thirdParties.verifiers];
+  const rightsOf = createSharedRights(MAX_SHARED_RIGHTS);
+  let admissions = admitAll;
   if (issuer !== undefined) {
     const http = createHttp(options.issuerCa);
     const own = createIssuerKeys({
@@ -104,6 +112,11 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     });
     keys.set(issuer, own);
     verifiers.push(createIssuedTokens({ issuer, audience, clock, findKey: own.findKey }));
+    if (clients !== undefined) {
+      const registry = { issuer, audience, clients, clock, rightsOf, maxStalenessSeconds };
+      verifiers.push(createMintedTokens(registry));
+      admissions = createAdmissions(registry);
+    }
   }
   if (verifiers.length === 0) throw new FormatError('issuer', 'is missing: nobody is trusted');
   const sessions = createSessions({ clock, logger, notify });
@@ -112,7 +125,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const verifyToken = createVerifyToken({
     verifiers,
     namespaces: thirdParties.namespaces,
-    admit: (token) => token,
+    admit: admissions.admit,
     knownTokens,
   });
   const authenticate = createProtectedAuthenticate({
@@ -149,9 +162,12 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     install: (broker) => {
       if (stop.signal.aborted) throw new TypeError('install after close');
       const renew = createRenew({ verifyToken, clock });
-      installHooks(broker, {
+      const unfollow = installHooks(broker, {
         authenticate,
         renew,
+        admissions,
+        clients,
+        rightsOf,
         sessions,
         guards,
         clock,
@@ -159,6 +175,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
         notify,
         limits,
       });
+      stop.signal.addEventListener('abort', unfollow, { once: true });
       start();
     },
     guard: (stream, handshake) => {

@@ -36,6 +36,7 @@ const COUNTERS: Readonly<Record<EventName, readonly [name: string, help: string]
   renewed: ['latchkey_sessions_renewed_total', 'Sessions renewed.'],
   'renew-refused': ['latchkey_renewals_refused_total', 'Renewals refused.'],
   expired: ['latchkey_sessions_expired_total', 'Sessions that ended with their token.'],
+  revoked: ['latchkey_sessions_revoked_total', 'Sessions that the registry ended.'],
 };
 
 function head(name: string, type: 'counter' | 'gauge', help: string): string {
@@ -51,7 +52,7 @@ function formatIssuerKeys(keys: ReadonlyMap<string, number>): string {
 export function createMetrics(gauges: Gauges): Metrics {
   const counts = new Map<EventName, Map<string, number>>();
   for (const name of Object.keys(COUNTERS) as EventName[]) {
-    const hasReason = name.endsWith('-refused') || name === 'banned';
+    const hasReason = name.endsWith('-refused') || name === 'banned' || name === 'revoked';
     counts.set(name, new Map(hasReason ? [] : [['', 0]])); // a series is there before it counts
   }
 

@@ -9,6 +9,7 @@
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import type { ProtectionOptions } from './protection-options.js';
+import type { ClientTable } from './trust/client-table.js';
 import type { ThirdPartyIssuerOptions } from './trust/third-party-issuer.js';
 
 /** Bounds on what clients may send, and make the broker wait for or remember. */
@@ -75,6 +76,28 @@ export interface LatchkeyOptions {
   readonly limits?: Partial<Limits>;
   /** How often one address may connect and fail. */
   readonly protection?: Partial<ProtectionOptions>;
+  /**
+   * What is known of the authority's clients. With it, a client that is revoked or changed is so here
+   * within a second, and clients may mint tokens. Default: only what tokens say is known.
+   */
+  readonly clients?: ClientTable;
+  /**
+   * For how long after the last word of the authority minted tokens are still taken. Default 3,600.
+   */
+  readonly maxStalenessSeconds?: number;
+}
+
+const DEFAULT_MAX_STALENESS_SECONDS = 3600;
+const STALENESS_BOUND_SECONDS = 604_800;
+
+/** The default, or the value within its bounds. */
+export function resolveMaxStaleness(seconds: number = DEFAULT_MAX_STALENESS_SECONDS): number {
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= STALENESS_BOUND_SECONDS) {
+    return seconds;
+  }
+  throw new RangeError(
+    `maxStalenessSeconds must be an integer from 1 to ${STALENESS_BOUND_SECONDS}`,
+  );
 }
 
 /** Fills in the defaults and checks the bounds. */

@@ -41,18 +41,29 @@ export interface VerifiedToken {
   readonly rights: TopicRights;
 }
 
-/** What a session may do, and until when. Immutable: a new token makes a new context. */
-export interface SessionContext extends VerifiedToken {}
+/**
+ * What a session may do, and until when. Immutable: a new token, or a change in the registry, makes
+ * a new context. It is the token itself as long as the registry takes nothing away.
+ */
+export interface SessionContext extends VerifiedToken {
+  /** Present when the token has more than the registry gives: both have to allow a request. */
+  readonly ceiling?: TopicRights;
+  /** The token as it was verified, when this is something else. */
+  readonly verified?: VerifiedToken;
+}
 
 /** Verifies the tokens of one issuer. */
 export interface TokenVerifier {
   isFor(issuer: string): boolean;
-  /** Rejects with `JwtError`, or with `UnavailableError`. */
-  verify(text: string): Promise<VerifiedToken>;
+  /** `issuer` is what `isFor` said yes to. Rejects with `JwtError`, or with `UnavailableError`. */
+  verify(text: string, issuer: string): Promise<VerifiedToken>;
 }
 
-/** The context of a client that may come in now. Throws `InvalidTokenError` for one that may not. */
-export type Admit = (token: VerifiedToken) => SessionContext;
+/**
+ * The context of a client that may come in now. Throws `InvalidTokenError` for one that may not, and
+ * `UnavailableError` when that cannot be said yet.
+ */
+export type Admit = (token: VerifiedToken) => SessionContext | Promise<SessionContext>;
 
 /** Verifies the bytes where a token has to be: the password of a CONNECT, the payload of a renewal. */
 export type VerifyToken = (bytes: Uint8Array | undefined) => Promise<SessionContext>;
@@ -87,7 +98,9 @@ export function createVerifyToken(deps: {
     const issuer = peekIssuer(text);
     const verifier = issuer === undefined ? undefined : verifiers.find((one) => one.isFor(issuer));
     try {
-      if (verifier !== undefined) return checkNamespace(await verifier.verify(text));
+      if (issuer !== undefined && verifier !== undefined) {
+        return checkNamespace(await verifier.verify(text, issuer));
+      }
     } catch (error) {
       throw error instanceof JwtError ? refusal(error) : error;
     }

@@ -60,6 +60,7 @@ export {
   type DenialReason,
   type Denied,
   decide,
+  rightsCover,
   type TopicRequest,
   type TopicRights,
 } from './topic-rights.js';

@@ -110,3 +110,16 @@ export function decide(rights: TopicRights, request: TopicRequest): Decision {
   const root = isPublish ? rights.publish : rights.subscribe;
   return findEntry(root, path, qos, retain) ?? explainDenial(root, path, qos, retain);
 }
+
+/**
+ * Whether these rights allow all that the scope would: one entry for each of its actions, as for
+ * one request. Costs time by the depth of its filter.
+ */
+export function rightsCover(rights: TopicRights, scope: TopicScope): boolean {
+  const { action, maxQos, isRetainAllowed } = scope;
+  const path = withShortestLevels(scope.filter);
+  return (
+    (action === 'sub' || findEntry(rights.publish, path, maxQos, isRetainAllowed) !== undefined) &&
+    (action === 'pub' || findEntry(rights.subscribe, path, maxQos, false) !== undefined)
+  );
+}

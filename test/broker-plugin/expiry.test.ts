@@ -126,6 +126,7 @@ test.each([
   let isClosed = false;
   const expiresAt = clock.now() + offset;
   sessions.open({
+    connection: {},
     context: context(expiresAt),
     will: undefined,
     disconnect: () => {
@@ -150,6 +151,7 @@ test('a clock that goes back and forth loses no session', () => {
   const sessions = createSessions({ clock, logger: createCapturedLog(), notify: () => undefined });
   const open = (expiresAt: number) =>
     sessions.open({
+      connection: {},
       context: context(expiresAt),
       will: undefined,
       disconnect: () => closed.push(expiresAt - start),
@@ -178,7 +180,9 @@ test('a connection that fails to close does not keep the others open', () => {
       if (fails) throw new Error('socket');
       closed += 1;
     };
-    sessions.open({ context: context(clock.now() + 5), will: undefined, disconnect });
+    sessions.open({
+      ...{ connection: {}, context: context(clock.now() + 5), will: undefined, disconnect },
+    });
   }
   clock.set(clock.now() + 5);
   sessions.sweep();

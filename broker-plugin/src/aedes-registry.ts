@@ -1,0 +1,154 @@
+/**
+ * Carries a change of the registry to the sessions that are there, live and stored.
+ *
+ * Each client that changed is judged again by the code that let it in. Who may not be here any more
+ * is disconnected, and what a revoked or deleted client left is emptied, connected or not; whose
+ * rights changed goes on with those it has now, or is disconnected if a subscription was lost. A
+ * change can concern every client, so this is done in slices, sessions before what is stored, and
+ * the broker goes on between them.
+ *
+ * Units   milliseconds where a name says so.
+ * Errors  none escape; a session that cannot be judged is ended.
+ * Source  DESIGN 8, 9 (I2, I4, I5); RFC 9431 3.2; STANDARDS 5.3 (3, 8), 6 (25, 27, 28).
+ *
+ * @module
+ */
+import { type ClientId, type Clock, decide, type Logger, OAuthError } from '@latchkey/shared';
+import type { Admissions } from './admission.js';
+import type { RightsChanges } from './aedes-rights.js';
+import { type Aedes, type Client, persistenceOf } from './aedes-types.js';
+import { forLog } from './decision-log.js';
+import { asError } from './host-hooks.js';
+import { purgeSession } from './session-purge.js';
+import type { Session, Sessions } from './sessions.js';
+import type { RightsOf } from './shared-rights.js';
+import type { StoredSessions } from './stored-sessions.js';
+import { withinTime } from './time-limit.js';
+import type { ClientTable } from './trust/client-table.js';
+
+/** Clients or sessions judged at once, which takes a few milliseconds. */
+const SLICE = 50;
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Follows the registry until what it returns is called. */
+export function followRegistry(deps: {
+  readonly broker: Aedes;
+  readonly clients: ClientTable;
+  readonly admissions: Admissions;
+  readonly rightsOf: RightsOf;
+  readonly sessions: Sessions;
+  readonly rightsChanges: RightsChanges;
+  readonly stored: StoredSessions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly changeTimeoutMs: number;
+}): () => void {
+  const { broker, clients, admissions, rightsOf, sessions, rightsChanges, stored } = deps;
+  const { clock, logger, changeTimeoutMs } = deps;
+  const persistence = persistenceOf(broker);
+  /** Clients whose sessions are to be judged. */
+  const changed = new Set<ClientId>();
+  /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
+  const left = new Map<string, ClientId>();
+  let isRunning = false;
+  let isStopped = false;
+
+  const logFailure = (clientId: string, thrown: unknown): void => {
+    const error = asError(thrown);
+    const detail = forLog(
+      (error instanceof OAuthError ? error.detail : undefined) ?? error.message,
+    );
+    logger.error({ event: 'session.failed', clientId, detail }, 'a change could not be applied');
+  };
+
+  const changeRights = (session: Session, context: Session['context']): void => {
+    const { clientId } = context;
+    const client = session.connection as Client;
+    withinTime(clock, changeTimeoutMs, rightsChanges.swap(client, session, context)).then(
+      (endedSubscriptions) => {
+        const fields = { event: 'session.changed', clientId, endedSubscriptions };
+        logger.info(fields, 'rights of a session changed');
+        if (endedSubscriptions > 0) sessions.end(session, 'lost-rights');
+      },
+      (error: unknown) => {
+        logFailure(clientId, error);
+        sessions.end(session, 'lost-rights');
+      },
+    );
+  };
+
+  const judge = (session: Session): void => {
+    const { context, connection } = session;
+    const { id } = connection as Client;
+    left.set(id, context.clientId);
+    try {
+      const next = admissions.again(context);
+      if (next === context) return;
+      if (session.state === 'live') changeRights(session, next);
+      else sessions.end(session); // not accepted yet: the client comes again
+    } catch (error) {
+      if (!(error instanceof OAuthError)) logFailure(context.clientId, error);
+      sessions.end(session, 'revoked');
+    }
+  };
+
+  const fitStored = async (id: string, clientId: ClientId): Promise<void> => {
+    try {
+      const client = clients.find(clientId);
+      if (client === undefined || client.status === 'revoked') {
+        await purgeSession(persistence, broker.id, id);
+        return;
+      }
+      if (client.status !== 'active') return; // suspended: it gets all back
+      const rights = rightsOf(client.scope);
+      await stored.narrow(
+        { id },
+        ({ topic, qos }) => decide(rights, { action: 'subscribe', topic, qos }).allowed,
+      );
+    } catch (error) {
+      logFailure(clientId, error);
+    }
+  };
+
+  const runSlice = async (): Promise<void> => {
+    let count = 0;
+    for (const id of changed) {
+      changed.delete(id);
+      const same = sessions.ofClient(id);
+      for (const session of same) judge(session);
+      count += 1 + same.length;
+      if (count >= SLICE) return;
+    }
+    for (const [id, clientId] of left) {
+      left.delete(id);
+      await fitStored(id, clientId);
+      count += 1;
+      if (count >= SLICE || changed.size > 0) return;
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    isRunning = true;
+    while (!isStopped && changed.size + left.size > 0) {
+      await nextTurn();
+      await runSlice();
+    }
+    isRunning = false;
+  };
+
+  const end = clients.onChange((news) => {
+    if (news === 'all') for (const id of sessions.clientIds()) changed.add(id);
+    else
+      for (const { id } of news) {
+        changed.add(id);
+        left.set(id, id);
+      }
+    if (!isRunning) void run();
+  });
+
+  return () => {
+    isStopped = true;
+    end();
+  };
+}
