@@ -9,6 +9,8 @@ import {
   parseTopicFilter,
   parseTopicScope,
   type Qos,
+  rightsCover,
+  scopeCovers,
   type TopicFilter,
   type TopicName,
   type TopicRequest,
@@ -296,5 +298,18 @@ describe('random sets of scopes against a loop over the entries', () => {
         expect(decide(compileTopicRights([...scopes, more]), r).allowed).toBe(true);
       }),
     );
+  });
+
+  test('rights cover a scope exactly when one of their entries does, action by action', () => {
+    let covered = 0;
+    fc.assert(
+      fc.property(fc.array(scope, { maxLength: 12 }), scope, (scopes, wanted) => {
+        const isCovered = scopeCovers(scopes, wanted);
+        expect(rightsCover(compileTopicRights(scopes), wanted)).toBe(isCovered);
+        if (isCovered) covered += 1;
+      }),
+      { numRuns: 5000 },
+    );
+    expect(covered).toBeGreaterThan(50);
   });
 });
