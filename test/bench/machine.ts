@@ -35,8 +35,11 @@ export interface Machine {
   readonly startedAt: string;
 }
 
+/** The manifest above the entry of the package: not every package exports its own. */
 function versionOf(library: string): string {
-  const manifest = createRequire(import.meta.url).resolve(`${library}/package.json`);
+  const entry = createRequire(import.meta.url).resolve(library);
+  const root = entry.slice(0, entry.lastIndexOf(`node_modules/${library}/`));
+  const manifest = `${root}node_modules/${library}/package.json`;
   return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }
 

@@ -12,13 +12,14 @@ import { runComparison, type Suite } from './harness.ts';
 import { describeMachine } from './machine.ts';
 import { formatMarkdown, type SuiteReport } from './report.ts';
 import { authoritySuite } from './suites/authority.ts';
+import { brokerSuite } from './suites/broker.ts';
 import { feedSuite } from './suites/feed.ts';
 import { sharedSuite } from './suites/shared.ts';
 
-const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite];
+const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite, brokerSuite];
 const DEFAULT_ROUNDS = 10;
 
-const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--json FILE]
+const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--only TEXT] [--json FILE]
 
 Measures the suites named, or all. Prints Markdown to stdout and progress to stderr.
 
@@ -27,6 +28,7 @@ ${SUITES.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
 
 Options:
   --rounds N   rounds per comparison, 1 to 1000 (default ${DEFAULT_ROUNDS})
+  --only TEXT  only comparisons whose name has that text in it
   --json FILE  where the samples go (default bench-results/SUITE-TIME.json)
   --help       this text
 
@@ -37,6 +39,7 @@ Example:
 interface Options {
   readonly suites: readonly Suite[];
   readonly rounds: number;
+  readonly only: string;
   readonly json: string | undefined;
   readonly isHelp: boolean;
 }
@@ -48,6 +51,7 @@ function parseOptions(args: string[]): Options {
     allowPositionals: true,
     options: {
       rounds: { type: 'string', default: String(DEFAULT_ROUNDS) },
+      only: { type: 'string', default: '' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -65,16 +69,16 @@ function parseOptions(args: string[]): Options {
   if (values.json !== undefined && suites.length > 1) {
     throw new Error('--json takes one suite');
   }
-  return { suites, rounds, json: values.json, isHelp: values.help };
+  return { suites, rounds, only: values.only, json: values.json, isHelp: values.help };
 }
 
-async function runSuite(suite: Suite, rounds: number): Promise<SuiteReport> {
+async function runSuite(suite: Suite, { rounds, only }: Options): Promise<SuiteReport> {
   const machine = describeMachine(suite.libraries);
   const progress = (line: string) => void process.stderr.write(`${suite.name}: ${line}\n`);
   const { comparisons, close } = await suite.prepare();
   try {
     const results = [];
-    for (const comparison of comparisons) {
+    for (const comparison of comparisons.filter(({ name }) => name.includes(only))) {
       results.push(await runComparison(comparison, { rounds, progress }));
     }
     return { suite: suite.name, machine, comparisons: results };
@@ -96,7 +100,7 @@ async function main(): Promise<number> {
     return 0;
   }
   for (const suite of options.suites) {
-    const report = await runSuite(suite, options.rounds);
+    const report = await runSuite(suite, options);
     process.stdout.write(`${formatMarkdown(report)}\n`);
     const time = report.machine.startedAt.replace(/[:.]/g, '-');
     const file = options.json ?? join('bench-results', `${suite.name}-${time}.json`);

@@ -35,9 +35,11 @@ function contenderRow({ name, base, summary, ratio }: ContenderResult): string {
   return `| ${name} | ${formatNumber(summary.median)} | ${quartiles(summary)} | ${comparison} |`;
 }
 
-function verdictRow(where: string, { contender, base, atLeast, ratio, isMet }: Verdict): string {
-  const reached = `${ratio.median.toFixed(2)} (${ratio.lowerQuartile.toFixed(2)}–${ratio.upperQuartile.toFixed(2)})`;
-  return `| ${where} | ${contender} | ${base} | ≥ ${atLeast.toFixed(2)} | ${reached} | **${isMet ? 'met' : 'missed'}** |`;
+function verdictRow(where: string, verdict: Verdict): string {
+  const { contender, base, atLeast, atMost, reached, isMet } = verdict;
+  const goal = atLeast === undefined ? `≤ ${formatNumber(atMost ?? 0)}` : `≥ ${atLeast.toFixed(2)}`;
+  const summary = `${formatNumber(reached.median)} (${quartiles(reached)})`;
+  return `| ${where} | ${contender} | ${base} | ${goal} | ${summary} | **${isMet ? 'met' : 'missed'}** |`;
 }
 
 function comparisonSection(result: ComparisonResult): readonly string[] {
