@@ -31,6 +31,11 @@ export interface QueuedPacket {
   readonly messageId?: number;
 }
 
+export interface QueueingSubscription {
+  readonly clientId: string;
+  readonly qos: number;
+}
+
 export interface StoredClient {
   readonly id: string;
 }
@@ -55,6 +60,8 @@ export interface Persistence {
     client: StoredClient,
     packet: { readonly messageId?: number | undefined },
   ): Promise<unknown>;
+  /** For whom a message on that topic is queued. */
+  subscriptionsByTopic(topic: string): Promise<readonly QueueingSubscription[]>;
   delWill(will: { readonly id: string; readonly brokerId: string }): Promise<unknown>;
 }
 

@@ -5,6 +5,9 @@
  * what an older, wider token once allowed. A stored filter goes on queueing messages while the
  * client is away, so refusing it at delivery is not enough.
  *
+ * And a message waits once for a client: Aedes queues it for each filter that matches, delivers it
+ * once, and the copies stay in the queue for ever or, at QoS 2, end the next connection.
+ *
  * Units   none.
  * Errors  `UnavailableError` from `narrow`, when the persistence fails.
  * Source  STANDARDS 5.3 (2, 3), 6 (23, 25); DESIGN 9 (I4).
@@ -12,7 +15,7 @@
  * @module
  */
 import { type Logger, UnavailableError } from '@latchkey/shared';
-import type { Persistence, Subscription } from './aedes-types.js';
+import type { Persistence, QueueingSubscription, Subscription } from './aedes-types.js';
 
 export interface StoredSessions {
   /** Removes every stored filter that is not allowed; for use before a session is restored. */
@@ -22,6 +25,16 @@ export interface StoredSessions {
   ): Promise<void>;
   /** Removes a refused filter, and keeps it from being stored with its granted neighbours. */
   refuse(client: { readonly id: string }, subscription: Subscription): void;
+}
+
+/** One for each client, none of QoS 0; the list itself when there is nothing to leave out. */
+function onceForEach(
+  subscriptions: readonly QueueingSubscription[],
+): readonly QueueingSubscription[] {
+  const clientIds = new Set<string>();
+  for (const { clientId, qos } of subscriptions) if (qos > 0) clientIds.add(clientId);
+  if (clientIds.size === subscriptions.length) return subscriptions;
+  return subscriptions.filter(({ clientId, qos }) => qos > 0 && clientIds.delete(clientId));
 }
 
 export function createStoredSessions(deps: {
@@ -40,6 +53,10 @@ export function createStoredSessions(deps: {
     const kept = subscriptions.filter((one) => !refused.has(one) && isStorable(client, one));
     if (kept.length > 0) await addSubscriptions.call(persistence, client, kept);
   };
+
+  const subscriptionsByTopic = persistence.subscriptionsByTopic;
+  persistence.subscriptionsByTopic = async (topic) =>
+    onceForEach(await subscriptionsByTopic.call(persistence, topic));
 
   return {
     narrow: async ({ id }, isAllowed) => {

@@ -28,6 +28,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
   expect(config.protection).toEqual(DEFAULT_PROTECTION);
   expect(config.monitor).toBeUndefined();
   expect(config.issuerCaFile).toBeUndefined();
+  expect(config.persistence).toEqual({ type: 'memory' });
   const uncommented = text.replace(/^# ([a-z_]+ = |\[)/gm, '$1');
   expect(uncommented).not.toBe(text);
   expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual({

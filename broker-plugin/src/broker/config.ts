@@ -20,6 +20,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import type { Limits } from '../options.js';
+import { type PersistenceConfig, persistenceSchema } from '../persistence/persistence-config.js';
 import type { ProtectionOptions } from '../protection-options.js';
 import { limitsSchema, protectionSchema, whole } from './limits-config.js';
 import { checkIssuers, type ThirdPartyConfig, thirdPartySchema } from './third-party-config.js';
@@ -53,6 +54,7 @@ export interface BrokerConfig {
   readonly protection: ProtectionOptions;
   /** Connections at once, for each listener. */
   readonly maxConnections: number;
+  readonly persistence: PersistenceConfig;
   readonly listen: readonly ListenConfig[];
   /** `undefined`: nowhere. */
   readonly monitor: MonitorConfig | undefined;
@@ -139,6 +141,7 @@ const configSchema = (isInsecure: boolean) =>
       log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
       limits: v.optional(limitsSchema, {}),
       protection: v.optional(protectionSchema, {}),
+      persistence: v.optional(persistenceSchema(isInsecure), { type: 'memory' }),
       listen: v.pipe(
         v.array(listenSchema(isInsecure)),
         v.minLength(1, 'must have at least one entry'),
@@ -173,6 +176,7 @@ export function parseBrokerConfig(
     maxConnections: limits.maxConnections,
     limits: limits.limits,
     protection,
+    persistence: config.persistence,
     listen: listen.map(listenConfig),
     monitor: http,
   });

@@ -8,7 +8,6 @@
  * @module
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Latchkey } from '../latchkey.js';
 import { METRICS_CONTENT_TYPE } from '../metrics.js';
 import type { MonitorConfig } from './config.js';
 import { listenOn } from './listeners.js';
@@ -35,24 +34,27 @@ function status(code: number, text: string): Answer {
   return { status: code, type: 'application/json', body };
 }
 
-function answer(latchkey: Latchkey, path: string): Answer {
+export interface Monitored {
+  /** In the text format of Prometheus. */
+  metrics(): string;
+  /** Whether clients can be let in. */
+  isReady(): boolean;
+}
+
+function answer(broker: Monitored, path: string): Answer {
   switch (path) {
     case '/metrics':
-      return { status: 200, type: METRICS_CONTENT_TYPE, body: latchkey.metrics() };
+      return { status: 200, type: METRICS_CONTENT_TYPE, body: broker.metrics() };
     case '/healthz':
       return status(200, 'ok');
     case '/readyz':
-      return latchkey.isReady() ? status(200, 'ready') : status(503, 'unavailable');
+      return broker.isReady() ? status(200, 'ready') : status(503, 'unavailable');
     default:
       return status(404, 'not found');
   }
 }
 
-export async function openMonitor(
-  config: MonitorConfig,
-  deps: { readonly latchkey: Latchkey },
-): Promise<Monitor> {
-  const { latchkey } = deps;
+export async function openMonitor(config: MonitorConfig, broker: Monitored): Promise<Monitor> {
   const handle = ({ method, url }: IncomingMessage, response: ServerResponse): void => {
     const isRead = method === 'GET' || method === 'HEAD';
     const {
@@ -60,7 +62,7 @@ export async function openMonitor(
       type,
       body,
     } = isRead
-      ? answer(latchkey, (url ?? '').replace(/[?].*/s, ''))
+      ? answer(broker, (url ?? '').replace(/[?].*/s, ''))
       : status(405, 'method not allowed');
     response.writeHead(code, {
       'content-type': type,

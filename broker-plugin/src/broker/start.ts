@@ -7,9 +7,11 @@
  *
  * @module
  */
+import { randomBytes } from 'node:crypto';
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
+import { openPersistence } from '../persistence/open-persistence.js';
 import type { ThirdPartyIssuerOptions } from '../trust/third-party-issuer.js';
 import { readCertificates } from './certificates.js';
 import type { BrokerConfig } from './config.js';
@@ -33,6 +35,14 @@ async function withCertificates({
   return caFile === undefined ? options : { ...options, ca: (await readCertificates(caFile)).pem };
 }
 
+/**
+ * A persistence sorts what waits for a client by the broker that took it in, and each start is a broker
+ * of its own: the time in front keeps the order over a restart.
+ */
+function newBrokerId(clock: Clock): string {
+  return `${clock.nowMs().toString(16).padStart(12, '0')}-${randomBytes(8).toString('hex')}`;
+}
+
 export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
@@ -41,7 +51,11 @@ export async function startBroker(
     config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
-  const aedes = await Aedes.createBroker();
+  const stored = await openPersistence(config.persistence, { logger });
+  const aedes = await Aedes.createBroker({
+    id: newBrokerId(deps.clock),
+    ...(stored.persistence === undefined ? {} : { persistence: stored.persistence }),
+  });
   const latchkey = createLatchkey({
     issuer,
     thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
@@ -61,6 +75,7 @@ export async function startBroker(
     await latchkey.close();
     await new Promise<void>((resolve) => aedes.close(resolve));
     await Promise.all(closed);
+    await stored.close();
   };
 
   const reload = async (): Promise<void> => {
@@ -98,7 +113,10 @@ export async function startBroker(
       logger.info({ event: 'broker.listening', type, host, port }, 'listening');
     }
     if (config.monitor !== undefined) {
-      monitor = await openMonitor(config.monitor, { latchkey });
+      monitor = await openMonitor(config.monitor, {
+        metrics: latchkey.metrics,
+        isReady: () => latchkey.isReady() && stored.isReady(),
+      });
       const { host, port } = monitor;
       logger.info({ event: 'broker.listening', type: 'http', host, port }, 'listening');
     }
