@@ -16,7 +16,7 @@ import {
   UnavailableError,
 } from '@latchkey/shared';
 import type { Aedes, Client, Compose, ConnectPacket, Hook } from './aedes-types.js';
-import type { Admission, Authenticate, ConnectRequest } from './authenticate.js';
+import type { Admission, Authenticate, ConnectRequest, TokenPlace } from './authenticate.js';
 import { forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import { returnCodeOf } from './mqtt-codes.js';
@@ -77,6 +77,7 @@ export function createConnectHooks(deps: {
   readonly logger: Logger;
   readonly notify: Notify;
   readonly limits: Limits;
+  readonly tokenIn: TokenPlace;
   readonly isGuarded: (client: Client) => boolean;
   /** Known even when the connection is gone meanwhile. */
   readonly guardedAddressOf: (client: Client) => string | undefined;
@@ -85,7 +86,8 @@ export function createConnectHooks(deps: {
   /** Opens the session. Throws when it cannot be kept within its bounds. */
   readonly open: (client: Client, packet: ConnectPacket, admission: Admission) => void;
 }): ConnectHooks {
-  const { broker, authenticate, clock, logger, notify, limits, isGuarded, narrow, open } = deps;
+  const { broker, authenticate, clock, logger, notify, limits, tokenIn, isGuarded, narrow, open } =
+    deps;
   const addressOfPending = (client: Client) => deps.guardedAddressOf(client) ?? addressOf(client);
   const pendings = new WeakMap<Client, Pending>();
 
@@ -220,6 +222,7 @@ export function createConnectHooks(deps: {
           pendings.delete(client);
           // Aedes keeps the packet as long as the connection; the token in it has done its work.
           delete packet.password;
+          if (tokenIn === 'username') delete packet.username;
         })
         .catch(() => undefined);
     };

@@ -17,7 +17,7 @@ import { createRenewals } from './aedes-renew.js';
 import { createRightsChanges } from './aedes-rights.js';
 import { createTrafficHooks } from './aedes-traffic.js';
 import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
-import type { Authenticate } from './authenticate.js';
+import type { Authenticate, TokenPlace } from './authenticate.js';
 import { createDecisionLog, forLog } from './decision-log.js';
 import { asError, composeHook } from './host-hooks.js';
 import { createInboundMessages } from './inbound-messages.js';
@@ -44,6 +44,7 @@ export interface InstallDeps {
   readonly logger: Logger;
   readonly notify: Notify;
   readonly limits: Limits;
+  readonly tokenIn: TokenPlace;
 }
 
 /** Registered, so that two copies of this package in one process see each other. */
@@ -95,8 +96,9 @@ function listen(
   const onClientError = (client: Client, error: Error): void => {
     // A second CONNECT is reported with the whole packet: the token goes before any listener of the
     // host can write it to a log (I1).
-    const { info } = error as { info?: { password?: unknown } };
-    if (info?.password !== undefined) delete info.password;
+    const { info } = error as { info?: { username?: unknown; password?: unknown } };
+    delete info?.username;
+    delete info?.password;
     const fields = {
       event: 'connection.failed',
       mqttClientId: client.id === null ? undefined : forLog(client.id),
@@ -124,6 +126,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     notify,
     limits,
+    tokenIn,
   } = deps;
   const bySessionClient = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
@@ -198,6 +201,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     notify,
     limits,
+    tokenIn,
     isGuarded: ({ conn }) => guards.isHolding(conn),
     guardedAddressOf: ({ conn }) => guards.addressOf(conn),
     narrow: (client, context) =>

@@ -15,16 +15,20 @@ import {
   type Clock,
   InsufficientScopeError,
   InvalidRequestError,
-  parseClientId,
+  InvalidTokenError,
 } from '@latchkey/shared';
 import { authorize } from './authorize.js';
-import type { SessionContext, VerifyToken } from './verify-token.js';
+import { type MqttClientId, parseMqttClientId } from './mqtt-client-id.js';
+import { INVALID_TOKEN, type SessionContext, type VerifyToken } from './verify-token.js';
 
 export interface WillRequest {
   readonly topic: string;
   readonly qos: number;
   readonly retain: boolean;
 }
+
+/** Which part of a CONNECT is the token. */
+export type TokenPlace = 'password' | 'username';
 
 /** What a CONNECT says, as far as it matters here. */
 export interface ConnectRequest {
@@ -45,34 +49,61 @@ export interface Admission {
 
 export type Authenticate = (request: ConnectRequest) => Promise<Admission>;
 
-function checkClientId(mqttClientId: string): void {
+/** The bytes where the token has to be. */
+export function tokenOf(
+  { username, password }: Pick<ConnectRequest, 'username' | 'password'>,
+  tokenIn: TokenPlace,
+): Uint8Array | undefined {
+  if (tokenIn === 'password') return password;
+  return username === undefined ? undefined : Buffer.from(username);
+}
+
+function readClientId(mqttClientId: string): MqttClientId {
   try {
-    parseClientId(mqttClientId);
+    return parseMqttClientId(mqttClientId);
   } catch {
-    const detail = 'the MQTT client id is not a client id';
+    const detail = 'the MQTT client id is not a client id, with or without an instance';
     throw new InvalidRequestError('the client identifier is not acceptable', { detail });
   }
 }
 
-/** Only exactly its own id: the token does not say whether a client is a service. */
-function bind(request: ConnectRequest, clientId: ClientId): void {
-  const refuse = (detail: string): never => {
-    throw new InsufficientScopeError('the access token is of another client', { detail });
-  };
-  if (request.mqttClientId !== clientId) {
-    refuse(`client-id: the token is of ${clientId}, the MQTT client id is another`);
-  }
-  if (request.username !== undefined && request.username !== clientId) {
-    refuse(`user-name: the token is of ${clientId}, the user name is another`);
-  }
+function refuseOther(detail: string): never {
+  throw new InsufficientScopeError('the access token is of another client', { detail });
 }
 
 export function createAuthenticate(deps: {
   readonly verifyToken: VerifyToken;
   readonly clock: Clock;
   readonly maxKeepaliveSeconds: number;
+  readonly tokenIn: TokenPlace;
+  /** Whether the client may have several connections, each with an instance. The token cannot say. */
+  readonly mayHaveInstances: (clientId: ClientId) => boolean;
 }): Authenticate {
-  const { verifyToken, clock, maxKeepaliveSeconds } = deps;
+  const { verifyToken, clock, maxKeepaliveSeconds, tokenIn, mayHaveInstances } = deps;
+
+  /** Refuses a second credential: somebody means something by it that would not be looked at. */
+  const checkPassword = ({ password }: ConnectRequest): void => {
+    if (tokenIn === 'password' || !password?.length) return;
+    const detail = 'password: must be empty, the token is the user name';
+    throw new InvalidTokenError(INVALID_TOKEN, { detail });
+  };
+
+  /** Only its own id; and with an instance only a service. */
+  const bind = (
+    { username }: ConnectRequest,
+    claimed: MqttClientId,
+    { clientId }: SessionContext,
+  ): void => {
+    if (claimed.clientId !== clientId) {
+      refuseOther(`client-id: the token is of ${clientId}, the MQTT client id is another`);
+    }
+    if (claimed.instance !== undefined && !mayHaveInstances(clientId)) {
+      refuseOther(`instance: ${clientId} is no service, as far as is known here`);
+    }
+    if (tokenIn === 'password' && username !== undefined && username !== clientId) {
+      refuseOther(`user-name: the token is of ${clientId}, the user name is another`);
+    }
+  };
 
   const admitWill = (context: SessionContext, will: WillRequest | undefined) => {
     if (will === undefined) return undefined;
@@ -85,9 +116,10 @@ export function createAuthenticate(deps: {
   };
 
   return async (request) => {
-    checkClientId(request.mqttClientId);
-    const context = await verifyToken(request.password);
-    bind(request, context.clientId);
+    const claimed = readClientId(request.mqttClientId);
+    checkPassword(request);
+    const context = await verifyToken(tokenOf(request, tokenIn));
+    bind(request, claimed, context);
     const willDecision = admitWill(context, request.will);
     const { keepaliveSeconds } = request;
     if (keepaliveSeconds < 1 || keepaliveSeconds > maxKeepaliveSeconds) {

@@ -21,12 +21,19 @@ import {
 import { admitAll, createAdmissions } from './admission.js';
 import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
-import { createAuthenticate } from './authenticate.js';
+import { createAuthenticate, tokenOf } from './authenticate.js';
 import { createExplain, type Explain } from './explain.js';
 import { createKnownTokens } from './known-tokens.js';
 import { createMetrics } from './metrics.js';
 import { createNotices, type Events } from './notices.js';
-import { type LatchkeyOptions, resolveLimits, resolveMaxStaleness } from './options.js';
+import {
+  type LatchkeyOptions,
+  resolveChoice,
+  resolveLimits,
+  resolveMaxStaleness,
+  SERVICE_INSTANCES,
+  TOKEN_PLACES,
+} from './options.js';
 import { createProtectedAuthenticate } from './protected-authenticate.js';
 import { createProtection } from './protection.js';
 import { resolveProtection } from './protection-options.js';
@@ -37,6 +44,7 @@ import { createStreamGuards, type Handshake } from './stream-guard.js';
 import { createIssuedTokens } from './trust/issued-token.js';
 import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
 import { createMintedTokens } from './trust/minted-token.js';
+import { createServiceInstances } from './trust/service-instances.js';
 import { createThirdParties } from './trust/third-parties.js';
 import { createVerifyToken } from './verify-token.js';
 
@@ -77,6 +85,8 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
   const protectionOptions = resolveProtection(options.protection);
+  const tokenIn = resolveChoice('tokenIn', TOKEN_PLACES, options.tokenIn);
+  const instances = resolveChoice('serviceInstances', SERVICE_INSTANCES, options.serviceInstances);
   const maxStalenessSeconds = resolveMaxStaleness(options.maxStalenessSeconds);
   const { clients, clock = systemClock, logger = silentLogger } = options;
   const issuer = options.issuer === undefined ? undefined : parseIssuer(options.issuer);
@@ -133,10 +143,14 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
       verifyToken,
       clock,
       maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
+      tokenIn,
+      mayHaveInstances: createServiceInstances(instances, clients),
     }),
     protection,
-    isTokenKnown: ({ password }) =>
-      password !== undefined && knownTokens.has(Buffer.from(password).toString('latin1')),
+    isTokenKnown: (request) => {
+      const token = tokenOf(request, tokenIn);
+      return token !== undefined && knownTokens.has(Buffer.from(token).toString('latin1'));
+    },
   });
   const stop = new AbortController();
   let running: Promise<unknown> | undefined;
@@ -174,6 +188,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
         logger,
         notify,
         limits,
+        tokenIn,
       });
       stop.signal.addEventListener('abort', unfollow, { once: true });
       start();

@@ -8,8 +8,10 @@
  * @module
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import type { TokenPlace } from './authenticate.js';
 import type { ProtectionOptions } from './protection-options.js';
 import type { ClientTable } from './trust/client-table.js';
+import type { ServiceInstances } from './trust/service-instances.js';
 import type { ThirdPartyIssuerOptions } from './trust/third-party-issuer.js';
 
 /** Bounds on what clients may send, and make the broker wait for or remember. */
@@ -55,6 +57,15 @@ export const LIMIT_BOUNDS: Limits = Object.freeze({
   knownTokens: 1_000_000,
 });
 
+/** The first is the default. */
+export const TOKEN_PLACES: readonly [TokenPlace, ...TokenPlace[]] = ['password', 'username'];
+/** The first is the default. */
+export const SERVICE_INSTANCES: readonly [ServiceInstances, ...ServiceInstances[]] = [
+  'feed',
+  'never',
+  'any',
+];
+
 export interface LatchkeyOptions {
   /**
    * Issuer identifier of the authority, such as `https://id.example`. May be left out when there is a
@@ -74,6 +85,16 @@ export interface LatchkeyOptions {
   /** PEM of the certificate authorities to trust for the issuer instead of the system's. */
   readonly issuerCa?: string;
   readonly limits?: Partial<Limits>;
+  /**
+   * Default `password`, with the client id as user name. `username` is for clients that can send
+   * nothing else; then the password must be empty.
+   */
+  readonly tokenIn?: TokenPlace;
+  /**
+   * Who may connect several times at once, as `client_id@instance`: `feed`, the default, those whom
+   * the trust feed calls services, and so nobody without a feed; `any` client; or `never`.
+   */
+  readonly serviceInstances?: ServiceInstances;
   /** How often one address may connect and fail. */
   readonly protection?: Partial<ProtectionOptions>;
   /**
@@ -110,4 +131,14 @@ export function resolveLimits(limits: Partial<Limits> = {}): Limits {
     }
   }
   return Object.freeze(resolved);
+}
+
+/** One of the names, or the first of them. */
+export function resolveChoice<Name extends string>(
+  field: string,
+  names: readonly [Name, ...Name[]],
+  value: Name = names[0],
+): Name {
+  if (names.includes(value)) return value;
+  throw new RangeError(`${field} must be one of ${names.join(', ')}`);
 }

@@ -10,13 +10,15 @@
  *
  * @module
  */
-import { OAuthError, parseClientId, UnavailableError } from '@latchkey/shared';
+import { OAuthError, UnavailableError } from '@latchkey/shared';
 import type { Authenticate, ConnectRequest } from './authenticate.js';
+import { parseMqttClientId } from './mqtt-client-id.js';
 import { BannedError, type Claimant, type Protection } from './protection.js';
 
 function claimantOf({ address, mqttClientId }: ConnectRequest): Claimant {
   try {
-    return { address, clientId: parseClientId(mqttClientId) };
+    // Of all instances: else one that is banned would go on as another.
+    return { address, clientId: parseMqttClientId(mqttClientId).clientId };
   } catch {
     return { address, clientId: undefined };
   }

@@ -366,6 +366,8 @@ test.each([
   { name: 'an audience that is no URI', options: { audience: 'broker' } },
   { name: 'a limit of 0', options: { limits: { packetBytes: 0 } } },
   { name: 'a limit that is not whole', options: { limits: { connectTimeoutMs: 1.5 } } },
+  { name: 'a token elsewhere', options: { tokenIn: 'will' as never } },
+  { name: 'instances of devices', options: { serviceInstances: 'devices' as never } },
   { name: 'a rate of 0', options: { protection: { connectionsPerSecond: 0 } } },
   { name: 'a ban of over a day', options: { protection: { longestBanSeconds: 86_401 } } },
   { name: 'a CONNECT beyond 64 KiB', options: { limits: { connectBytes: 65_537 } } },

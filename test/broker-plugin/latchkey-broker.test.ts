@@ -54,6 +54,8 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'issuer',
       'audience',
       'issuer_ca_file',
+      'token_in',
+      'service_instances',
       'log_level',
       'max_connections',
       'pending_connects',
@@ -147,6 +149,12 @@ test.each([
     name: 'a CONNECT of 0 bytes',
     text: `${head}[limits]\nconnect_bytes = 0\n${listen}`,
     path: 'limits.connect_bytes',
+  },
+  { name: 'a token elsewhere', text: `token_in = "will"\n${head}${listen}`, path: 'token_in' },
+  {
+    name: 'instances of devices',
+    text: `service_instances = "devices"\n${head}${listen}`,
+    path: 'service_instances',
   },
   {
     name: 'no failures before a ban',

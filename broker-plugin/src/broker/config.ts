@@ -19,9 +19,11 @@ import {
   type ResourceId,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import type { Limits } from '../options.js';
+import type { TokenPlace } from '../authenticate.js';
+import { type Limits, SERVICE_INSTANCES, TOKEN_PLACES } from '../options.js';
 import { type PersistenceConfig, persistenceSchema } from '../persistence/persistence-config.js';
 import type { ProtectionOptions } from '../protection-options.js';
+import type { ServiceInstances } from '../trust/service-instances.js';
 import { limitsSchema, protectionSchema, whole } from './limits-config.js';
 import { checkIssuers, type ThirdPartyConfig, thirdPartySchema } from './third-party-config.js';
 import type { TlsFiles } from './tls-files.js';
@@ -49,6 +51,8 @@ export interface BrokerConfig {
   /** PEM of the certificate authorities that are trusted for the issuer; `undefined`: the system's. */
   readonly issuerCaFile: string | undefined;
   readonly thirdPartyIssuers: readonly ThirdPartyConfig[];
+  readonly tokenIn: TokenPlace;
+  readonly serviceInstances: ServiceInstances;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
   readonly protection: ProtectionOptions;
@@ -138,6 +142,8 @@ const configSchema = (isInsecure: boolean) =>
         parsedBy((value) => parseResourceId(value)),
       ),
       issuer_ca_file: v.optional(nonEmpty),
+      token_in: v.optional(v.picklist(TOKEN_PLACES), TOKEN_PLACES[0]),
+      service_instances: v.optional(v.picklist(SERVICE_INSTANCES), SERVICE_INSTANCES[0]),
       log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
       limits: v.optional(limitsSchema, {}),
       protection: v.optional(protectionSchema, {}),
@@ -172,6 +178,8 @@ export function parseBrokerConfig(
     audience,
     issuerCaFile: issuer_ca_file,
     thirdPartyIssuers: config.third_party_issuer,
+    tokenIn: config.token_in,
+    serviceInstances: config.service_instances,
     logLevel: log_level,
     maxConnections: limits.maxConnections,
     limits: limits.limits,

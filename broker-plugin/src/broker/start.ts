@@ -47,8 +47,8 @@ export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
-  const { issuer, issuerCaFile, thirdPartyIssuers, audience, limits, protection, maxConnections } =
-    config;
+  const { issuerCaFile, thirdPartyIssuers, limits, maxConnections } = config;
+  const { issuer, audience, protection, tokenIn, serviceInstances } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const stored = await openPersistence(config.persistence, { logger });
@@ -57,11 +57,8 @@ export async function startBroker(
     ...(stored.persistence === undefined ? {} : { persistence: stored.persistence }),
   });
   const latchkey = createLatchkey({
-    issuer,
+    ...{ issuer, audience, limits, protection, tokenIn, serviceInstances },
     thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
-    audience,
-    limits,
-    protection,
     ...(trusted ? { issuerCa: trusted.pem } : {}),
     ...deps,
   });
