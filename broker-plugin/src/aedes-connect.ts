@@ -15,13 +15,23 @@ import {
   OAuthError,
   UnavailableError,
 } from '@latchkey/shared';
-import type { Aedes, Client, Compose, ConnectPacket, Hook } from './aedes-types.js';
+import {
+  type Aedes,
+  type Client,
+  type Compose,
+  type ConnectPacket,
+  canMqtt5,
+  type Hook,
+  isMqtt5,
+} from './aedes-types.js';
 import type { Admission, Authenticate, ConnectRequest, TokenPlace } from './authenticate.js';
 import { forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
-import { returnCodeOf } from './mqtt-codes.js';
+import { REASON, type ReasonCode, reasonCodeOf, returnCodeOf } from './mqtt-codes.js';
+import { refusingConnack } from './mqtt5-packets.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
+import { propertiesProblem } from './packet-properties.js';
 import { BannedError } from './protection.js';
 import { withinTime } from './time-limit.js';
 import type { SessionContext } from './verify-token.js';
@@ -55,13 +65,23 @@ const MQTT_5 = 5;
 
 /** What breaks the protocol, and is answered by closing the connection [MQTT-4.8.0-1]. */
 function protocolProblem(packet: ConnectPacket): string | undefined {
-  if (packet.protocolVersion === MQTT_5) return undefined; // Aedes answers: unacceptable version
-  if (packet.bridgeMode === true) return 'bridge mode is not offered';
-  if (packet.password !== undefined && packet.username === undefined) {
+  const { bridgeMode, protocolVersion, username, password, will, properties } = packet;
+  if (bridgeMode === true) return 'bridge mode is not offered';
+  if (protocolVersion !== MQTT_5 && password !== undefined && username === undefined) {
     return 'a password without a user name'; // [MQTT-3.1.2-22]
   }
-  if ((packet.will?.qos ?? 0) > 2) return 'a will of QoS 3'; // [MQTT-3.1.2-14]
-  return undefined;
+  if ((will?.qos ?? 0) > 2) return 'a will of QoS 3'; // [MQTT-3.1.2-14]
+  return (
+    propertiesProblem('connect', properties ?? {}) ??
+    propertiesProblem('will', will?.properties ?? {})
+  );
+}
+
+/** Writes the CONNACK of MQTT 5 that Aedes has no way to: any code, and why. */
+function writeRefusal(client: Client, packet: ConnectPacket, code: ReasonCode, error: Error): void {
+  const { requestProblemInformation, maximumPacketSize = Infinity } = packet.properties ?? {};
+  const reason = requestProblemInformation === false ? undefined : error.message;
+  client.conn.write(refusingConnack(code, reason, maximumPacketSize));
 }
 
 export function addressOf(client: Client): string | undefined {
@@ -113,17 +133,23 @@ export function createConnectHooks(deps: {
   const preConnect: Compose<'preConnect'> = (host) => (client, packet, callback) => {
     const answer = once(callback);
     // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
-    const refuse = (error: Error): void => {
+    const { protocolVersion, bridgeMode } = packet as ConnectPacket;
+    const isOfMqtt5 = protocolVersion === MQTT_5 && bridgeMode !== true;
+    const refuse = (error: Error, code?: ReasonCode): void => {
       logRefusal(client, packet, error);
+      if (code !== undefined && isOfMqtt5) writeRefusal(client, packet, code, error);
       answer(error, false);
     };
-    const problem = isGuarded(client)
-      ? protocolProblem(packet)
-      : 'the stream is not guarded: use broker.handle(latchkey.guard(stream))';
-    if (problem !== undefined) return refuse(new Error(problem));
+    if (!isGuarded(client)) {
+      const how = 'use broker.handle(latchkey.guard(stream))';
+      return refuse(new Error(`the stream is not guarded: ${how}`));
+    }
+    // Aedes 1 answers MQTT 5 with "unacceptable protocol version".
+    const problem = isOfMqtt5 && !canMqtt5(broker) ? undefined : protocolProblem(packet);
+    if (problem !== undefined) return refuse(new Error(problem), REASON.protocolError);
     if (!pendings.has(client)) pendings.set(client, { packet, admission: undefined });
     const hostRefused = (error: unknown) =>
-      refuse(new Error('refused by a hook of the host', { cause: error }));
+      refuse(new Error('refused by a hook of the host', { cause: error }), REASON.notAuthorized);
     runHost(
       () =>
         host.call(broker, client, packet, (error, isAllowed) => {
@@ -192,6 +218,11 @@ export function createConnectHooks(deps: {
             : new UnavailableError('the broker cannot decide now', { cause: error });
         logRefusal(client, pending?.packet, known);
         const returnCode = answerCodeOf(known);
+        if (pending !== undefined && isMqtt5(client) && !client.closed) {
+          const code = known instanceof BannedError ? REASON.banned : reasonCodeOf(returnCode);
+          writeRefusal(client, pending.packet, code, known);
+          client.emit('error', new Error(known.message)); // closes, and Aedes writes no CONNACK
+        }
         answer(Object.assign(new Error(known.message), { returnCode }), false);
       };
       if (pending === undefined) {

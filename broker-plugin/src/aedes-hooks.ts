@@ -15,12 +15,15 @@ import { addressOf, createConnectHooks } from './aedes-connect.js';
 import { followRegistry } from './aedes-registry.js';
 import { createRenewals } from './aedes-renew.js';
 import { createRightsChanges } from './aedes-rights.js';
+import { isolateBrokerTables, isolateClientTables } from './aedes-tables.js';
 import { createTrafficHooks } from './aedes-traffic.js';
 import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
 import type { Authenticate, TokenPlace } from './authenticate.js';
 import { createDecisionLog, forLog } from './decision-log.js';
+import { disconnect, tellWhy } from './disconnect.js';
 import { asError, composeHook } from './host-hooks.js';
 import { createInboundMessages } from './inbound-messages.js';
+import { REASON, type ReasonCode, reasonCodeOfEnd } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
@@ -29,6 +32,7 @@ import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
 import type { StreamGuards } from './stream-guard.js';
+import { createSubscribeAnswers } from './subscribe-answers.js';
 import type { ClientTable } from './trust/client-table.js';
 
 export interface InstallDeps {
@@ -45,6 +49,8 @@ export interface InstallDeps {
   readonly notify: Notify;
   readonly limits: Limits;
   readonly tokenIn: TokenPlace;
+  /** Whether the plugin is about to end all sessions. */
+  readonly isClosing: () => boolean;
 }
 
 /** Registered, so that two copies of this package in one process see each other. */
@@ -114,6 +120,7 @@ function listen(
 export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   assertSupported(broker);
   markInstalled(broker);
+  isolateBrokerTables(broker);
   const {
     authenticate,
     renew,
@@ -127,19 +134,24 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     notify,
     limits,
     tokenIn,
+    isClosing,
   } = deps;
   const bySessionClient = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => bySessionClient.get(client);
 
-  const disconnect = (client: Client): void => {
-    client.close();
-    // Closing waits for the host's emitter, which may be slow, and delivers until then.
-    client.conn.destroy();
+  /** What a client of MQTT 5 hears when its session ends. */
+  const endCodeOf = ({ hasBegun, endReason }: Session): ReasonCode | undefined =>
+    hasBegun && endReason !== undefined ? reasonCodeOfEnd(endReason, isClosing()) : undefined;
+  const endFor = (client: Client, code: ReasonCode): void => {
+    const session = sessionOf(client);
+    if (session === undefined) return;
+    if (session.hasBegun && clock.now() < session.context.expiresAt) tellWhy(client, code);
+    sessions.end(session);
   };
   const closeLater = (client: Client): void => {
     setImmediate(() => {
       const session = sessionOf(client);
-      if (session === undefined) disconnect(client);
+      if (session === undefined) disconnect(client, undefined);
       else sessions.end(session);
     });
   };
@@ -152,6 +164,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     decisions,
     sessionOf,
     closeLater,
+    endUnauthorized: (client) => endFor(client, REASON.notAuthorized),
     forget: (client, subscription) => stored.refuse(client, subscription),
     dropWill: (will) => {
       const { clientId, brokerId } = will as { clientId?: string; brokerId?: string };
@@ -172,6 +185,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     },
   });
 
+  const answers = createSubscribeAnswers({ decide: traffic.decideFilter });
   const inbound = createInboundMessages({ broker, persistence: persistenceOf(broker) });
   const rightsChanges = createRightsChanges({
     sessions,
@@ -192,6 +206,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     notify,
     limits,
     sessionOf,
+    endRefused: endFor,
   });
 
   const connect = createConnectHooks({
@@ -212,7 +227,12 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
         const detail = 'the rights of the client changed meanwhile';
         throw new UnavailableError('the client has other rights now', { detail });
       }
-      if (!limitPackets(client, limits)) {
+      isolateClientTables(client);
+      const isLimited = limitPackets(client, limits, {
+        problem: (code) => tellWhy(client, code),
+        subscribe: (packet) => answers.screen(client, packet),
+      });
+      if (!isLimited) {
         const detail = 'the parser of this Aedes is not known, so packets cannot be bounded';
         throw new UnavailableError('the broker cannot serve now', { detail });
       }
@@ -220,7 +240,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
         packet.will && willDecision ? { packet: packet.will, decision: willDecision } : undefined;
       const session = sessions.open({
         ...{ connection: client, context, will },
-        disconnect: () => disconnect(client),
+        disconnect: () => disconnect(client, endCodeOf(session)),
       });
       bySessionClient.set(client, session);
       inbound.begin(client, packet.clean === true);
@@ -241,6 +261,9 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   composeHook(broker, 'authorizeSubscribe', traffic.authorizeSubscribe);
   composeHook(broker, 'authorizeForward', traffic.authorizeForward);
   listen(broker, deps, sessionOf, closeLater);
+  broker.prependListener('subscribe', (subscriptions, client) => {
+    answers.complete(client, subscriptions);
+  });
   broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
   if (clients === undefined) return () => undefined;
   return followRegistry({

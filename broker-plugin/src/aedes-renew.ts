@@ -7,7 +7,7 @@
  * topic, so that nothing is stored, retained, queued, emitted or told to a listener.
  *
  * Units   milliseconds where a name says so.
- * Errors  none escape; a renewal that is refused closes the connection.
+ * Errors  none escape; a renewal that is refused closes the connection, in MQTT 5 after PUBACK 0x87.
  * Source  DESIGN 4 (renewal in the session), 9 (I1, I2, I4, I5); STANDARDS 5.2, 5.3 (2, 3).
  *
  * @module
@@ -20,9 +20,10 @@ import {
   UnavailableError,
 } from '@latchkey/shared';
 import type { RightsChanges } from './aedes-rights.js';
-import type { Aedes, Client, Hook, PublishPacket } from './aedes-types.js';
+import { type Aedes, type Client, type Hook, isMqtt5, type PublishPacket } from './aedes-types.js';
 import { forLog } from './decision-log.js';
 import { asError, once } from './host-hooks.js';
+import { REASON, type ReasonCode } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
@@ -55,8 +56,11 @@ export function createRenewals(deps: {
   readonly notify: Notify;
   readonly limits: Limits;
   readonly sessionOf: (client: Client) => Session | undefined;
+  /** Ends the session, telling a client of MQTT 5 why. */
+  readonly endRefused: (client: Client, code: ReasonCode) => void;
 }): Renewals {
-  const { broker, renew, rightsChanges, clock, logger, notify, limits, sessionOf } = deps;
+  const { broker, renew, rightsChanges, clock, logger, notify, limits, sessionOf, endRefused } =
+    deps;
   const underWay = new WeakSet<Session>();
 
   const publish = broker.publish;
@@ -107,6 +111,12 @@ export function createRenewals(deps: {
       const refuse = (thrown: unknown): void => {
         logRefusal(session?.context.clientId, thrown);
         answer(new Error('not authorized to renew'));
+        // Aedes 1 has closed the connection by now. In MQTT 5 it has written PUBACK 0x87, or nothing,
+        // and goes on; but who fails to authenticate again is disconnected [MQTT-4.12.1-2].
+        const isRefused = thrown instanceof OAuthError && !(thrown instanceof UnavailableError);
+        if (isMqtt5(client)) {
+          endRefused(client, isRefused ? REASON.notAuthorized : REASON.unspecified);
+        }
       };
       if (session?.state !== 'live') {
         refuse(new InvalidRequestError('no session is live here'));

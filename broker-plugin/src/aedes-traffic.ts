@@ -5,22 +5,24 @@
  * only deny.
  *
  * Units   none.
- * Errors  none escape. A refused publication closes the connection, the one answer MQTT 3.1.1 has; a
- *         refused filter gets SUBACK 128; a refused delivery is dropped.
+ * Errors  none escape. A refused publication closes the connection, the one answer MQTT 3.1.1 has; in
+ *         MQTT 5 it gets PUBACK or PUBREC 0x87, and closes the connection at QoS 0. A refused filter
+ *         gets SUBACK 128 or a code of MQTT 5; a refused delivery is dropped.
  * Source  STANDARDS 1.6, 5.2, 5.3 (1 to 6, 12, 14, 15), 5.4; DESIGN 9 (I2 to I5).
  *
  * @module
  */
 import type { Clock, Logger, TopicRequest } from '@latchkey/shared';
-import type {
-  Aedes,
-  Client,
-  Compose,
-  ForwardPacket,
-  PublishPacket,
-  Subscription,
+import {
+  type Aedes,
+  type Client,
+  type Compose,
+  type ForwardPacket,
+  isMqtt5,
+  type PublishPacket,
+  type Subscription,
 } from './aedes-types.js';
-import { authorize } from './authorize.js';
+import { authorize, type TopicDecision } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import type { Session } from './sessions.js';
@@ -30,6 +32,8 @@ export interface TrafficHooks {
   readonly authorizePublish: Compose<'authorizePublish'>;
   readonly authorizeSubscribe: Compose<'authorizeSubscribe'>;
   readonly authorizeForward: Compose<'authorizeForward'>;
+  /** Decides a filter; a refusal is logged, what is allowed will be once more and then is. */
+  decideFilter(client: Client, subscription: Subscription): TopicDecision | undefined;
   /** Whether the rights allow the filter now, without a line in the log. */
   isAllowedFilter(context: SessionContext, subscription: Subscription): boolean;
 }
@@ -49,12 +53,20 @@ export function createTrafficHooks(deps: {
   readonly sessionOf: (client: Client) => Session | undefined;
   /** Ends the session, if there is one, and closes the connection, but not within this call. */
   readonly closeLater: (client: Client) => void;
+  /** Ends the session at once, telling a client of MQTT 5 that it is not authorized. */
+  readonly endUnauthorized: (client: Client) => void;
   /** Keeps a refused filter out of the stored session. */
   readonly forget: (client: Client, subscription: Subscription) => void;
   /** A will that another broker left behind and nobody here can answer for. */
   readonly dropWill: (will: PublishPacket) => void;
 }): TrafficHooks {
   const { broker, clock, logger, decisions, sessionOf, closeLater, forget, dropWill } = deps;
+  const { endUnauthorized } = deps;
+
+  const isExpired = (client: Client): boolean => {
+    const expiresAt = sessionOf(client)?.context.expiresAt;
+    return expiresAt !== undefined && clock.now() >= expiresAt;
+  };
 
   /** Decides and logs. */
   const decide = (session: Session, request: TopicRequest): boolean => {
@@ -111,7 +123,12 @@ export function createTrafficHooks(deps: {
 
   const authorizePublish: Compose<'authorizePublish'> = (host) => (client, packet, callback) => {
     const answer = once(callback);
-    const refuse = () => answer(new Error('not authorized to publish'));
+    const refuse = (): void => {
+      answer(new Error('not authorized to publish'));
+      if (client === null || !isMqtt5(client) || packet.cmd !== 'publish') return;
+      // MQTT 5 has an answer that says so, but not at QoS 0 (RFC 9431 3.1), nor for one that is over.
+      if (packet.qos === 0 || isExpired(client)) endUnauthorized(client);
+    };
     try {
       if (!isPublishAllowed(client, packet)) return refuse();
       const { topic, qos, retain } = packet;
@@ -220,6 +237,14 @@ export function createTrafficHooks(deps: {
     authorizePublish,
     authorizeSubscribe,
     authorizeForward,
+    decideFilter: (client, requested) => {
+      const session = sessionOf(client);
+      if (session?.state !== 'live') return undefined;
+      const request = subscription(requested);
+      const decision = authorize(session.context, request, clock.now());
+      if (!decision.allowed) decisions.write(session.context, request, decision);
+      return decision;
+    },
     isAllowedFilter: (context, requested) =>
       authorize(context, subscription(requested), clock.now()).allowed,
   };

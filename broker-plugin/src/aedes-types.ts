@@ -24,6 +24,11 @@ export type Compose<Name extends HookName> = (host: Hook<Name>) => Hook<Name>;
 export type ConnectPacket = Parameters<Hook<'preConnect'>>[1] & { readonly bridgeMode?: boolean };
 export type PublishPacket = Parameters<Hook<'authorizePublish'>>[1];
 export type Subscription = Parameters<Hook<'authorizeSubscribe'>>[1];
+/** Without a message id, Aedes writes no SUBACK. */
+export interface SubscribePacket {
+  messageId?: number | undefined;
+  subscriptions: Subscription[];
+}
 export type ForwardPacket = Parameters<Hook<'authorizeForward'>>[1];
 
 /** A message or PUBREL in the queue of a stored session. */
@@ -64,6 +69,12 @@ export interface Persistence {
   subscriptionsByTopic(topic: string): Promise<readonly QueueingSubscription[]>;
   delWill(will: { readonly id: string; readonly brokerId: string }): Promise<unknown>;
 }
+
+/** Whether the client speaks MQTT 5: it has reason codes and hears why it is disconnected. */
+export const isMqtt5 = ({ version }: Client): boolean => version === 5;
+
+/** Whether the broker speaks MQTT 5. */
+export const canMqtt5 = (broker: Aedes): boolean => 'topicAliasMaximum' in broker;
 
 /** The subscriptions of a connection that are live now, stored or not. */
 export function liveSubscriptions(client: Client): readonly Subscription[] {

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Aedes, Client, Persistence } from './aedes-types.js';
+import type { Aedes, Client, Persistence, StoredClient } from './aedes-types.js';
 
 export interface InboundMessages {
   /** The session of a client begins; `isNew`: nothing of an older one is left over. */
@@ -72,10 +72,15 @@ export function createInboundMessages(deps: {
     release(client.id, packet.messageId ?? 0);
   };
 
-  const discard = ({ id }: Client): void => {
-    for (const messageId of waiting.get(id) ?? []) {
-      persistence.incomingDelPacket({ id }, { messageId }).catch(() => undefined);
+  const clean = async ({ id }: StoredClient): Promise<void> => {
+    for (const messageId of [...(waiting.get(id) ?? [])]) {
+      await persistence.incomingDelPacket({ id }, { messageId });
     }
+  };
+  persistence.cleanIncoming ??= clean;
+
+  const discard = ({ id }: Client): void => {
+    clean({ id }).catch(() => undefined);
   };
 
   return {

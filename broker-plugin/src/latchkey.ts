@@ -189,6 +189,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
         notify,
         limits,
         tokenIn,
+        isClosing: () => stop.signal.aborted,
       });
       stop.signal.addEventListener('abort', unfollow, { once: true });
       start();

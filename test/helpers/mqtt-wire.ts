@@ -43,6 +43,12 @@ export function encoded(
   return packet instanceof Uint8Array ? packet : generate(packet, options);
 }
 
+/** The version that a CONNECT in bytes is of: behind the length and the name of the protocol. */
+function connectVersion(bytes: Uint8Array): number {
+  const lengthEnd = bytes.findIndex((value, i) => i > 0 && value < 0x80);
+  return bytes[lengthEnd + 7] === 5 ? 5 : 4;
+}
+
 export function publishPacket(
   topic: string,
   qos: 0 | 1 | 2 = 0,
@@ -95,7 +101,9 @@ export function overStream(stream: Duplex): WireClient {
     packets,
     send: (...sent) => {
       for (const packet of sent) {
-        if ('cmd' in packet && packet.cmd === 'connect') {
+        if (packet instanceof Uint8Array) {
+          if (packet[0] === 0x10) settings.protocolVersion = connectVersion(packet);
+        } else if (packet.cmd === 'connect') {
           settings.protocolVersion = packet.protocolVersion ?? 4;
         }
       }
