@@ -28,6 +28,7 @@ import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
 import type { Renew } from './renew.js';
+import { createPurgeSession } from './session-purge.js';
 import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
@@ -187,6 +188,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
 
   const answers = createSubscribeAnswers({ decide: traffic.decideFilter });
   const inbound = createInboundMessages({ broker, persistence: persistenceOf(broker) });
+  const purge = createPurgeSession({
+    ...{ persistence: persistenceOf(broker), inbound, brokerId: broker.id },
+  });
+
   const rightsChanges = createRightsChanges({
     sessions,
     stored,
@@ -267,7 +272,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
   if (clients === undefined) return () => undefined;
   return followRegistry({
-    ...{ broker, clients, admissions, rightsOf, sessions, rightsChanges, stored, clock, logger },
+    ...{ clients, admissions, rightsOf, sessions, rightsChanges, stored, purge, clock, logger },
     changeTimeoutMs: limits.authenticateTimeoutMs,
   });
 }

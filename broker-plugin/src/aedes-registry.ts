@@ -16,10 +16,10 @@
 import { type ClientId, type Clock, decide, type Logger, OAuthError } from '@latchkey/shared';
 import type { Admissions } from './admission.js';
 import type { RightsChanges } from './aedes-rights.js';
-import { type Aedes, type Client, persistenceOf } from './aedes-types.js';
+import type { Client } from './aedes-types.js';
 import { forLog } from './decision-log.js';
 import { asError } from './host-hooks.js';
-import { purgeSession } from './session-purge.js';
+import type { PurgeSession } from './session-purge.js';
 import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import type { StoredSessions } from './stored-sessions.js';
@@ -33,20 +33,19 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 
 /** Follows the registry until what it returns is called. */
 export function followRegistry(deps: {
-  readonly broker: Aedes;
   readonly clients: ClientTable;
   readonly admissions: Admissions;
   readonly rightsOf: RightsOf;
   readonly sessions: Sessions;
   readonly rightsChanges: RightsChanges;
   readonly stored: StoredSessions;
+  readonly purge: PurgeSession;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly changeTimeoutMs: number;
 }): () => void {
-  const { broker, clients, admissions, rightsOf, sessions, rightsChanges, stored } = deps;
+  const { clients, admissions, rightsOf, sessions, rightsChanges, stored, purge } = deps;
   const { clock, logger, changeTimeoutMs } = deps;
-  const persistence = persistenceOf(broker);
   /** Clients whose sessions are to be judged. */
   const changed = new Set<ClientId>();
   /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
@@ -97,7 +96,7 @@ export function followRegistry(deps: {
     try {
       const client = clients.find(clientId);
       if (client === undefined || client.status === 'revoked') {
-        await purgeSession(persistence, broker.id, id);
+        await purge(id);
         return;
       }
       if (client.status !== 'active') return; // suspended: it gets all back

@@ -18,22 +18,23 @@ export interface InboundMessages {
   begin(client: Client, isNew: boolean): void;
   /** The connection of a client is gone. */
   end(client: Client): void;
+  /** Ends all that a client began, connected or not. */
+  purge(clientId: string): Promise<void>;
 }
 
 /** The bound that Aedes 1.2 has by itself. */
 const MAX_WAITING = 1000;
-
-const BOUNDED_BY_BROKER: InboundMessages = Object.freeze({
-  begin: () => undefined,
-  end: () => undefined,
-});
 
 export function createInboundMessages(deps: {
   readonly broker: Aedes;
   readonly persistence: Persistence;
 }): InboundMessages {
   const { broker, persistence } = deps;
-  if ('maxInflightInbound' in broker) return BOUNDED_BY_BROKER;
+  const purge = async (id: string): Promise<void> =>
+    void (await persistence.cleanIncoming?.({ id }));
+  if ('maxInflightInbound' in broker) {
+    return { begin: () => undefined, end: () => undefined, purge };
+  }
 
   /** Client ids and the message ids that wait. */
   const waiting = new Map<string, Set<number>>();
@@ -92,6 +93,13 @@ export function createInboundMessages(deps: {
       if (holders.get(client.id) !== client) return; // taken over
       holders.delete(client.id);
       if (client.clean) discard(client);
+    },
+    purge: async (id) => {
+      const ids = waiting.get(id) ?? [];
+      await Promise.all(
+        [...ids].map((messageId) => persistence.incomingDelPacket({ id }, { messageId })),
+      );
+      await purge(id);
     },
   };
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Persistence, QueuedPacket } from './aedes-types.js';
+import type { InboundMessages } from './inbound-messages.js';
 
 /** Message ids of MQTT [MQTT-2.3.1-1]. */
 const MAX_MESSAGE_ID = 65_535;
@@ -32,15 +33,19 @@ async function drain(persistence: Persistence, client: { readonly id: string }):
   }
 }
 
-/** Resolves when nothing is left of the session. First the filters, so that no more comes in. */
-export async function purgeSession(
-  persistence: Persistence,
-  brokerId: string,
-  id: string,
-): Promise<void> {
-  const client = { id };
-  await persistence.cleanSubscriptions(client);
-  await drain(persistence, client);
-  await persistence.cleanIncoming?.(client);
-  await persistence.delWill({ id, brokerId });
+/** Resolves when nothing is left of a session, by its MQTT client id. */
+export type PurgeSession = (id: string) => Promise<void>;
+
+export function createPurgeSession(deps: {
+  readonly persistence: Persistence;
+  readonly inbound: InboundMessages;
+  readonly brokerId: string;
+}): PurgeSession {
+  const { persistence, inbound, brokerId } = deps;
+  return async (id) => {
+    await persistence.cleanSubscriptions({ id }); // first, so that no more comes in
+    await drain(persistence, { id });
+    await inbound.purge(id);
+    await persistence.delWill({ id, brokerId });
+  };
 }
