@@ -19,13 +19,20 @@ export const TOKEN_ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'] as const;
 export type TokenAlgorithm = (typeof TOKEN_ALGORITHMS)[number];
 
 /** What access tokens can be verified with: ours, and what other authorization servers sign with. */
-export const VERIFYING_ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256', 'PS256'] as const;
+export const VERIFYING_ALGORITHMS = [
+  'EdDSA',
+  'Ed25519',
+  'ES256',
+  'RS256',
+  'ES384',
+  'PS256',
+] as const;
 export type VerifyingAlgorithm = (typeof VERIFYING_ALGORITHMS)[number];
 
-/** Public P-256 key as a JWK (RFC 7518 6.2.1). */
+/** Public P-256 or P-384 key as a JWK (RFC 7518 6.2.1). */
 export interface EcPublicJwk {
   readonly kty: 'EC';
-  readonly crv: 'P-256';
+  readonly crv: 'P-256' | 'P-384';
   readonly x: string;
   readonly y: string;
 }
@@ -43,7 +50,7 @@ export interface Algorithm {
   fits(key: KeyObject): boolean;
   /** Checks the members of a public JWK and returns these alone, in the order of RFC 7638 3.2. */
   readJwk(jwk: JsonWebKey, field: string): IssuerJwk;
-  readonly digest: 'sha256' | null;
+  readonly digest: 'sha256' | 'sha384' | null;
   /** How RSA pads; nothing for the others. */
   readonly padding?: { readonly padding: number; readonly saltLength?: number };
   /** Shortest and longest signature. */
@@ -58,11 +65,27 @@ function isBase64url(value: unknown, minBytes: number, maxBytes: number): value 
   return length >= minBytes && length <= maxBytes;
 }
 
-function readEcJwk({ kty, crv, x, y }: JsonWebKey, field: string): EcPublicJwk {
-  if (kty === 'EC' && crv === 'P-256' && isBase64url(x, 32, 32) && isBase64url(y, 32, 32)) {
-    return { crv, kty, x, y };
-  }
-  throw new FormatError(field, 'must have kty "EC", crv "P-256", and x and y of 32 bytes');
+/** ECDSA on one curve; both coordinates, and both halves of a signature, have that many bytes. */
+function ecdsa(
+  curve: EcPublicJwk['crv'],
+  bytes: number,
+  how: { readonly nodeName: string; readonly digest: 'sha256' | 'sha384' },
+): Algorithm {
+  return {
+    keyName: curve,
+    fits: ({ asymmetricKeyType: type, asymmetricKeyDetails: details }) =>
+      type === 'ec' && details?.namedCurve === how.nodeName,
+    readJwk: ({ kty, crv, x, y }, field) => {
+      const isOnCurve = kty === 'EC' && crv === curve;
+      if (isOnCurve && isBase64url(x, bytes, bytes) && isBase64url(y, bytes, bytes)) {
+        return { crv: curve, kty: 'EC', x, y };
+      }
+      const members = `kty "EC", crv "${curve}", and x and y of ${bytes} bytes`;
+      throw new FormatError(field, `must have ${members}`);
+    },
+    digest: how.digest,
+    signatureBytes: [2 * bytes, 2 * bytes],
+  };
 }
 
 function readRsaJwk({ kty, n, e }: JsonWebKey, field: string): RsaPublicJwk {
@@ -98,14 +121,8 @@ const rsa: Algorithm = {
 const ALGORITHMS: Readonly<Record<VerifyingAlgorithm, Algorithm>> = {
   EdDSA: ed25519,
   Ed25519: ed25519,
-  ES256: {
-    keyName: 'P-256',
-    fits: ({ asymmetricKeyType: type, asymmetricKeyDetails: details }) =>
-      type === 'ec' && details?.namedCurve === 'prime256v1',
-    readJwk: readEcJwk,
-    digest: 'sha256',
-    signatureBytes: [64, 64],
-  },
+  ES256: ecdsa('P-256', 32, { nodeName: 'prime256v1', digest: 'sha256' }),
+  ES384: ecdsa('P-384', 48, { nodeName: 'secp384r1', digest: 'sha384' }),
   RS256: rsa,
   PS256: {
     ...rsa,

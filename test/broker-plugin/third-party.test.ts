@@ -35,7 +35,7 @@ async function setup(
   const thirdParty: ThirdPartyIssuerOptions = {
     name: 'keycloak',
     issuer: server.issuer,
-    algorithms: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+    algorithms: ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'],
     scopeAliases: {
       telemetry: ['pub:devices/{client_id}/telemetry/#'],
       commands: ['sub:devices/{client_id}/commands/+'],
@@ -71,7 +71,7 @@ test('a good token is accepted, and its rights are those of its aliases', async 
   expect(aedes.closed).toBe(false);
 });
 
-test.each<VerifyingAlgorithm>(['RS256', 'PS256', 'ES256', 'EdDSA'])(
+test.each<VerifyingAlgorithm>(['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'])(
   '%s is accepted',
   async (alg) => {
     const { server, enter } = await setup();
@@ -571,7 +571,7 @@ describe('the only issuer', () => {
     const { latchkey, log } = await alone();
     await log.event('keys.updated');
     expect(latchkey.isReady()).toBe(true);
-    expect(latchkey.metrics()).toMatch(/latchkey_issuer_keys\{issuer="[^"]+"\} 4\n/);
+    expect(latchkey.metrics()).toMatch(/latchkey_issuer_keys\{issuer="[^"]+"\} 5\n/);
   });
 });
 

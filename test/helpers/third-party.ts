@@ -33,13 +33,15 @@ function encoded(part: Part): string {
   return Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url');
 }
 
+const TYPES: Readonly<Record<VerifyingAlgorithm, string>> = {
+  ...{ EdDSA: 'ed25519', Ed25519: 'ed25519', ES256: 'ec', ES384: 'ec', RS256: 'rsa', PS256: 'rsa' },
+};
+
 /** Through PEM, because exporting a fresh key as JWK can hang Node 20 (STANDARDS 3.9). */
 export function makeKey(alg: VerifyingAlgorithm, kid: string): ThirdPartyKey {
-  const type = { EdDSA: 'ed25519', Ed25519: 'ed25519', ES256: 'ec', RS256: 'rsa', PS256: 'rsa' }[
-    alg
-  ];
+  const type = TYPES[alg];
   const { privateKey: pem } = generateKeyPairSync(type as 'rsa', {
-    ...{ modulusLength: 2048, namedCurve: 'P-256' },
+    ...{ modulusLength: 2048, namedCurve: alg === 'ES384' ? 'P-384' : 'P-256' },
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   });
@@ -66,8 +68,9 @@ export function signatureOf(alg: string, input: string, key: KeyObject | Uint8Ar
     const padding = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
     return sign('sha256', data, { key, ...padding });
   }
-  const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256';
-  return sign(digest, data, { key, dsaEncoding: 'ieee-p1363' });
+  const digest = alg === 'ES384' ? 'sha384' : 'sha256';
+  const isEdwards = key.asymmetricKeyType === 'ed25519';
+  return sign(isEdwards ? null : digest, data, { key, dsaEncoding: 'ieee-p1363' });
 }
 
 export interface TokenShape {
@@ -97,7 +100,7 @@ export async function startThirdParty(
   clock: Pick<Clock, 'now'>,
   {
     path = '',
-    algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'],
+    algorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'],
     metadata = 'openid',
   }: {
     /** Of the issuer, behind host and port; `/` is a slash at the end. */

@@ -1,4 +1,4 @@
-/** What tokens of other authorization servers are signed with: PS256 beside ours. */
+/** What tokens of other authorization servers are signed with: PS256 and ES384 beside ours. */
 import { constants, generateKeyPairSync, sign } from 'node:crypto';
 import {
   generateIssuerKey,
@@ -7,6 +7,7 @@ import {
   TOKEN_ALGORITHMS,
   VERIFYING_ALGORITHMS,
   type VerifyingAlgorithm,
+  type VerifyingKey,
   verifyAccessToken,
 } from '@latchkey/shared';
 import { SignJWT } from 'jose';
@@ -37,7 +38,7 @@ describe('PS256', () => {
 
   test('it is for verifying others only: we sign with none of it', () => {
     expect(TOKEN_ALGORITHMS).not.toContain('PS256');
-    expect(VERIFYING_ALGORITHMS).toEqual([...TOKEN_ALGORITHMS, 'PS256']);
+    expect(VERIFYING_ALGORITHMS).toEqual([...TOKEN_ALGORITHMS, 'ES384', 'PS256']);
   });
 
   test.each<{ name: string; alg: string; keyAlg: VerifyingAlgorithm }>([
@@ -91,6 +92,24 @@ describe('PS256', () => {
     });
     await expect(refused).rejects.toMatchObject({ reason: 'key' });
   });
+});
+
+test('ES384: a token that jose signed verifies, and only with a key on P-384', async () => {
+  const pairOn = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve });
+  const p384 = pairOn('P-384');
+  const token = await new SignJWT({ ...ACCESS_TOKEN.claims })
+    .setProtectedHeader({ alg: 'ES384', typ: 'at+jwt' })
+    .sign(p384.privateKey);
+  const key = importIssuerJwk('ES384', p384.publicKey.export({ format: 'jwk' }));
+  const verified = (findKey: () => VerifyingKey, algorithms = VERIFYING_ALGORITHMS) =>
+    verifyAccessToken(token, {
+      ...{ issuer: ISSUER, audience: AUDIENCE, now: NOW, algorithms, findKey },
+    });
+  expect(await verified(() => key)).toMatchObject({ clientId: 't-42' });
+  const p256 = pairOn('P-256').publicKey;
+  await expect(verified(() => ({ keyObject: p256 }))).rejects.toMatchObject({ reason: 'key' });
+  expect(() => importIssuerJwk('ES384', p256.export({ format: 'jwk' }))).toThrow(/P-384/);
+  expect(() => importIssuerJwk('ES256', { ...key.jwk })).toThrow(/P-256/);
 });
 
 test('EdDSA and Ed25519 are two names of one algorithm, and nothing else is', () => {

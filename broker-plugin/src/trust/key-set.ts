@@ -39,6 +39,7 @@ const KEY_KINDS: Readonly<
   EdDSA: { kty: 'OKP', crv: 'Ed25519' },
   Ed25519: { kty: 'OKP', crv: 'Ed25519' },
   ES256: { kty: 'EC', crv: 'P-256' },
+  ES384: { kty: 'EC', crv: 'P-384' },
   RS256: { kty: 'RSA' },
   PS256: { kty: 'RSA' },
 };

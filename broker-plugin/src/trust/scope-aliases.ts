@@ -28,11 +28,15 @@ const MAX_VALUE_LENGTH = 255;
 const NO_LABELS: ReadonlyMap<string, string> = new Map();
 
 function parseTemplate(text: string, field: string): TopicScopeTemplate {
-  const template = parseTopicScopeTemplate(text, field);
-  if (template.labels.length > 0) {
-    throw new FormatError(field, 'uses a label; clients of a third party have none');
+  let template: TopicScopeTemplate;
+  try {
+    template = parseTopicScopeTemplate(text);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new FormatError(field, `has a ${error.message}`);
   }
-  return template;
+  if (template.labels.length === 0) return template;
+  throw new FormatError(field, 'uses a label; clients of a third party have none');
 }
 
 export function parseScopeAliases(
