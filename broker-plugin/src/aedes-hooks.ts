@@ -46,6 +46,8 @@ export interface InstallDeps {
   readonly sessions: Sessions;
   readonly guards: StreamGuards;
   readonly clock: Clock;
+  /** By which sessions end. */
+  readonly sessionClock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
   readonly limits: Limits;
@@ -70,7 +72,7 @@ function listen(
   sessionOf: (client: Client) => Session | undefined,
   closeLater: (client: Client) => void,
 ): void {
-  const { sessions, guards, clock, logger, notify } = deps;
+  const { sessions, guards, sessionClock, logger, notify } = deps;
 
   broker.on('connackSent', ({ returnCode, reasonCode }, client) => {
     const session = sessionOf(client);
@@ -91,7 +93,9 @@ function listen(
 
   broker.on('ping', (_packet, client) => {
     const session = sessionOf(client);
-    if (session === undefined || clock.now() >= session.context.expiresAt) closeLater(client);
+    if (session === undefined || sessionClock.now() >= session.context.expiresAt) {
+      closeLater(client);
+    }
   });
 
   // Without a listener an error ends the process, and a refused will of a dead broker is one.
@@ -131,6 +135,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     sessions,
     guards,
     clock,
+    sessionClock,
     logger,
     notify,
     limits,
@@ -160,7 +165,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   const decisions = createDecisionLog({ logger, notify });
   const traffic = createTrafficHooks({
     broker,
-    clock,
+    clock: sessionClock,
     logger,
     decisions,
     sessionOf,
@@ -195,7 +200,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   const rightsChanges = createRightsChanges({
     sessions,
     stored,
-    clock,
+    clock: sessionClock,
     logger,
     decisions,
     sessionOf,

@@ -5,7 +5,7 @@
  * explanation can never differ from the decision. Where the registry gives less than the token, one
  * entry of each has to cover the request.
  *
- * Units   `now`: NumericDate.
+ * Units   `now`: NumericDate, by the clock of sessions.
  * Errors  none; whatever is not understood is refused.
  * Source  DESIGN 4 and 9 (I2, I4, I5, I12); STANDARDS 4.2, 4.3, 5.3 (5, 6, 12).
  *

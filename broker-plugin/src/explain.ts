@@ -54,6 +54,7 @@ export type DecisionReason =
 export type Explanation = DecisionReason & {
   /** Whose rights were asked; absent when the token is refused or the client is not connected. */
   readonly clientId?: string;
+  /** Of the token; a session in its grace is past it. */
   readonly expiresAt?: NumericDate;
 };
 
@@ -75,6 +76,7 @@ export function createExplain(deps: {
   readonly verifyToken: VerifyToken;
   /** The context of the live session of a client. */
   readonly findContext: (clientId: string) => SessionContext | undefined;
+  /** By which sessions end. */
   readonly clock: Clock;
 }): Explain {
   const { verifyToken, findContext, clock } = deps;

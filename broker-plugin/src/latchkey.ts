@@ -38,6 +38,7 @@ import { createProtectedAuthenticate } from './protected-authenticate.js';
 import { createProtection } from './protection.js';
 import { resolveProtection } from './protection-options.js';
 import { createRenew } from './renew.js';
+import { createSessionClock } from './session-clock.js';
 import { createSessions } from './sessions.js';
 import { createSharedRights } from './shared-rights.js';
 import { createStreamGuards, type Handshake } from './stream-guard.js';
@@ -89,6 +90,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const instances = resolveChoice('serviceInstances', SERVICE_INSTANCES, options.serviceInstances);
   const maxStalenessSeconds = resolveMaxStaleness(options.maxStalenessSeconds);
   const { clients, clock = systemClock, logger = silentLogger } = options;
+  const sessionClock = createSessionClock(clock, options.graceSeconds ?? 0);
   const issuer = options.issuer === undefined ? undefined : parseIssuer(options.issuer);
   const createHttp = (ca: string | undefined): HttpClient =>
     options.http ??
@@ -129,7 +131,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     }
   }
   if (verifiers.length === 0) throw new FormatError('issuer', 'is missing: nobody is trusted');
-  const sessions = createSessions({ clock, logger, notify });
+  const sessions = createSessions({ clock: sessionClock, logger, notify });
   const protection = createProtection({ options: protectionOptions, clock, logger, notify });
   const guards = createStreamGuards({ clock, logger, notify, limits, protection });
   const verifyToken = createVerifyToken({
@@ -175,7 +177,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
   return {
     install: (broker) => {
       if (stop.signal.aborted) throw new TypeError('install after close');
-      const renew = createRenew({ verifyToken, clock });
+      const renew = createRenew({ verifyToken, clock, sessionClock });
       const unfollow = installHooks(broker, {
         authenticate,
         renew,
@@ -185,6 +187,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
         sessions,
         guards,
         clock,
+        sessionClock,
         logger,
         notify,
         limits,
@@ -201,7 +204,7 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     explain: createExplain({
       verifyToken,
       findContext: (clientId) => sessions.find(clientId)?.context,
-      clock,
+      clock: sessionClock,
     }),
     events,
     metrics: metrics.format,

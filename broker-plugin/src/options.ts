@@ -95,6 +95,11 @@ export interface LatchkeyOptions {
    * the trust feed calls services, and so nobody without a feed; `any` client; or `never`.
    */
   readonly serviceInstances?: ServiceInstances;
+  /**
+   * For how long after its token a session lives on, for clients that renew late: until then it may do
+   * all that it might before, and renew. Nobody connects with an expired token. 0 to 300; default 0.
+   */
+  readonly graceSeconds?: number;
   /** How often one address may connect and fail. */
   readonly protection?: Partial<ProtectionOptions>;
   /**

@@ -35,11 +35,13 @@ export type Renew = (current: SessionContext, request: RenewRequest) => Promise<
 export function createRenew(deps: {
   readonly verifyToken: VerifyToken;
   readonly clock: Clock;
+  /** By which sessions end. */
+  readonly sessionClock: Clock;
 }): Renew {
-  const { verifyToken, clock } = deps;
+  const { verifyToken, clock, sessionClock } = deps;
 
-  const refuseExpired = ({ expiresAt }: SessionContext, which: string): void => {
-    if (clock.now() < expiresAt) return;
+  const refuseExpired = (by: Clock, { expiresAt }: SessionContext, which: string): void => {
+    if (by.now() < expiresAt) return;
     throw new InvalidTokenError(INVALID_TOKEN, { detail: `expired: ${which}` });
   };
 
@@ -48,7 +50,7 @@ export function createRenew(deps: {
       const detail = retain ? 'retain' : `QoS ${qos}`;
       throw new InvalidRequestError('a renewal is QoS 1 without retain', { detail });
     }
-    refuseExpired(current, 'the token of the session');
+    refuseExpired(sessionClock, current, 'the token of the session');
     const next = await verifyToken(token);
     if (next.clientId !== current.clientId) {
       throw new InsufficientScopeError('the access token is of another client', {
@@ -61,9 +63,13 @@ export function createRenew(deps: {
         detail: `older: issued ${current.issuedAt - next.issuedAt} s before the present token`,
       });
     }
-    // Verifying takes time, and at `exp` a session is over, whatever comes after.
-    refuseExpired(current, 'the token of the session, while the new one was verified');
-    refuseExpired(next, 'while it was verified');
+    // Verifying takes time, and when a session is over it is over, whatever comes after.
+    refuseExpired(
+      sessionClock,
+      current,
+      'the token of the session, while the new one was verified',
+    );
+    refuseExpired(clock, next, 'while it was verified');
     return next;
   };
 }

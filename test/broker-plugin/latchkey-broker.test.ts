@@ -56,6 +56,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'issuer_ca_file',
       'token_in',
       'service_instances',
+      'grace_seconds',
       'log_level',
       'max_connections',
       'pending_connects',
@@ -155,6 +156,11 @@ test.each([
     name: 'instances of devices',
     text: `service_instances = "devices"\n${head}${listen}`,
     path: 'service_instances',
+  },
+  {
+    name: 'a grace of 301 s',
+    text: `grace_seconds = 301\n${head}${listen}`,
+    path: 'grace_seconds',
   },
   {
     name: 'no failures before a ban',

@@ -23,6 +23,7 @@ import type { TokenPlace } from '../authenticate.js';
 import { type Limits, SERVICE_INSTANCES, TOKEN_PLACES } from '../options.js';
 import { type PersistenceConfig, persistenceSchema } from '../persistence/persistence-config.js';
 import type { ProtectionOptions } from '../protection-options.js';
+import { MAX_GRACE_SECONDS } from '../session-clock.js';
 import type { ServiceInstances } from '../trust/service-instances.js';
 import { limitsSchema, protectionSchema, whole } from './limits-config.js';
 import { checkIssuers, type ThirdPartyConfig, thirdPartySchema } from './third-party-config.js';
@@ -53,6 +54,7 @@ export interface BrokerConfig {
   readonly thirdPartyIssuers: readonly ThirdPartyConfig[];
   readonly tokenIn: TokenPlace;
   readonly serviceInstances: ServiceInstances;
+  readonly graceSeconds: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
   readonly protection: ProtectionOptions;
@@ -144,6 +146,7 @@ const configSchema = (isInsecure: boolean) =>
       issuer_ca_file: v.optional(nonEmpty),
       token_in: v.optional(v.picklist(TOKEN_PLACES), TOKEN_PLACES[0]),
       service_instances: v.optional(v.picklist(SERVICE_INSTANCES), SERVICE_INSTANCES[0]),
+      grace_seconds: v.optional(whole(0, MAX_GRACE_SECONDS), 0),
       log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
       limits: v.optional(limitsSchema, {}),
       protection: v.optional(protectionSchema, {}),
@@ -180,6 +183,7 @@ export function parseBrokerConfig(
     thirdPartyIssuers: config.third_party_issuer,
     tokenIn: config.token_in,
     serviceInstances: config.service_instances,
+    graceSeconds: config.grace_seconds,
     logLevel: log_level,
     maxConnections: limits.maxConnections,
     limits: limits.limits,

@@ -48,7 +48,7 @@ export async function startBroker(
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
   const { issuerCaFile, thirdPartyIssuers, limits, maxConnections } = config;
-  const { issuer, audience, protection, tokenIn, serviceInstances } = config;
+  const { issuer, audience, protection, tokenIn, serviceInstances, graceSeconds } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const stored = await openPersistence(config.persistence, { logger });
@@ -57,7 +57,7 @@ export async function startBroker(
     ...(stored.persistence === undefined ? {} : { persistence: stored.persistence }),
   });
   const latchkey = createLatchkey({
-    ...{ issuer, audience, limits, protection, tokenIn, serviceInstances },
+    ...{ issuer, audience, limits, protection, tokenIn, serviceInstances, graceSeconds },
     thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
     ...(trusted ? { issuerCa: trusted.pem } : {}),
     ...deps,
