@@ -13,7 +13,7 @@
 import { type Clock, type Logger, matches, parseTopicName, type TopicName } from '@latchkey/shared';
 import { runCommand } from './child-process.js';
 import type { ActionConfig } from './config.js';
-import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
+import { OutboxFullError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import type { StateKeeper } from './state.js';
 
@@ -49,7 +49,7 @@ export function createActions(configs: readonly ActionConfig[], deps: ActionDeps
     try {
       await publisher.publish({ topic, qos, isRetained, payload: Buffer.from(text, 'latin1') });
     } catch (error) {
-      if (!(error instanceof OfflineError || error instanceof PublishRefusedError)) throw error;
+      if (!(error instanceof OutboxFullError || error instanceof PublishRefusedError)) throw error;
       logger.warn(
         { event: 'action.unpublished', name: action.name, topic, detail: error.message },
         'output of an action not published',

@@ -13,10 +13,12 @@ import { createActions } from './actions.js';
 import type { AgentConfig } from './config.js';
 import { type Identity, openIdentity } from './identity.js';
 import { createIssuedTokenSource } from './issued-token.js';
-import { openLocalSocket } from './local-socket.js';
+import { type LocalSocket, openLocalSocket } from './local-socket.js';
 import type { Message } from './mqtt-connection.js';
+import { OfflineError } from './mqtt-errors.js';
+import { type Outbox, openOutbox } from './outbox.js';
 import { stateFile } from './private-file.js';
-import { createPublisher } from './publisher.js';
+import { createPublisher, type Publisher } from './publisher.js';
 import { createSession } from './session.js';
 import { runSource } from './sources.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
@@ -35,15 +37,26 @@ export interface AgentDeps {
 export interface Agent {
   /** Runs until the signal aborts (`aborted`) or until only an operator can help (`stopped`). */
   run(signal: AbortSignal): Promise<'aborted' | 'stopped'>;
-  /** Settles at the broker's acknowledgement; rejects with `PublishRefusedError` or `OfflineError`. */
+  /**
+   * Resolves once the message is safe on disk; it is sent when the broker can be reached. Rejects with
+   * `PublishRefusedError`, `OutboxFullError`, or `OfflineError` while the agent does not run.
+   */
   publish(message: Message): Promise<void>;
+  /** Resolves when the broker has it; rejects also with `OfflineError` when that takes longer. */
+  publishAndWait(message: Message, timeoutMs: number): Promise<void>;
   status(): AgentStatus;
 }
 
+const SWEEP_MS = 60_000;
 const DEFAULT_ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
 /** Status as the local socket tells it. */
-function statusBody(status: AgentStatus, { broker }: AgentConfig, identity: Identity): object {
+function statusBody(
+  status: AgentStatus,
+  { broker }: AgentConfig,
+  identity: Identity,
+  outbox: Outbox,
+): object {
   const { state, since, detail, token, lastError, counters } = status;
   const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
   return {
@@ -56,6 +69,7 @@ function statusBody(status: AgentStatus, { broker }: AgentConfig, identity: Iden
     resource: broker.resource,
     token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },
     last_error: lastError ?? null,
+    outbox: { messages: outbox.messages, bytes: outbox.bytes },
     counters: Object.fromEntries(Object.entries(counters).map(([k, n]) => [snake(k), n])),
   };
 }
@@ -64,26 +78,48 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   const { clock, logger, http, random, environment = DEFAULT_ENVIRONMENT } = deps;
   const { stateDir, broker, workingDir } = config;
   const state = createStateKeeper({ clock, logger });
-  const publisher = createPublisher({ logger, state });
+  let running: Publisher | undefined;
+
+  const publisherNow = (): Publisher => {
+    if (running === undefined) throw new OfflineError('the agent does not run');
+    return running;
+  };
+
+  const sweep = async (outbox: Outbox, signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      outbox.sweep();
+      await clock.sleep(SWEEP_MS, signal).catch(() => undefined);
+    }
+  };
 
   const run = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
     const { identity, signer } = await openIdentity(stateDir);
     const cache = await openTokenCache(stateDir);
-    const socket = await openLocalSocket({
-      path: stateFile(stateDir, 'socket'),
-      publish: publisher.publish,
-      status: () => statusBody(state.status(), config, identity),
-      logger,
+    const { limits, alarmFilters } = config.outbox;
+    const outbox = openOutbox({
+      path: stateFile(stateDir, 'outbox'),
+      ...{ limits, alarmFilters, clock, logger },
+      onDropped: (sequence, why) => publisher.noteDropped(sequence, why),
     });
+    const publisher = createPublisher({ outbox, clock, logger, state });
+    let socket: LocalSocket;
+    try {
+      socket = await openLocalSocket({
+        path: stateFile(stateDir, 'socket'),
+        publisher,
+        outbox,
+        status: () => statusBody(state.status(), config, identity, outbox),
+        logger,
+      });
+    } catch (error) {
+      outbox.close();
+      throw error;
+    }
+    running = publisher;
     const over = new AbortController();
     const signal = AbortSignal.any([outer, over.signal]);
     const common = { publisher, state, clock, logger, workingDir, environment };
     const actions = createActions(config.actions, { ...common, signal });
-    let goOnline = (): void => undefined;
-    const online = new Promise<void>((resolve) => {
-      goOnline = resolve;
-    });
-    signal.addEventListener('abort', goOnline);
     const session = createSession({
       broker,
       clientId: identity.clientId,
@@ -92,15 +128,15 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       state,
       subscriptions: config.actions,
       onMessage: actions.handle,
-      onOnline: goOnline,
       clock,
       logger,
       random,
     });
     try {
-      const sources = Promise.all(
-        config.sources.map((source) => runSource(source, { ...common, online }, signal)),
-      );
+      const sources = Promise.all([
+        sweep(outbox, signal),
+        ...config.sources.map((source) => runSource(source, common, signal)),
+      ]);
       // Sources end only when the signal aborts, or by a bug that must end the agent.
       const end = await Promise.race([
         session.run(signal),
@@ -112,9 +148,16 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       return end;
     } finally {
       over.abort();
+      running = undefined;
       await socket.close();
+      outbox.close();
     }
   };
 
-  return { run, publish: publisher.publish, status: state.status };
+  return {
+    run,
+    publish: async (message) => publisherNow().publish(message),
+    publishAndWait: async (message, timeoutMs) => publisherNow().publishAndWait(message, timeoutMs),
+    status: state.status,
+  };
 }

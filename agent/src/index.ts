@@ -1,22 +1,28 @@
 /** Public surface of `@latchkey/agent`: exports only. */
 export { type Agent, type AgentDeps, createAgent } from './agent.js';
-export {
-  type ActionConfig,
-  type AgentConfig,
-  type BrokerConfig,
-  type Command,
-  type LimitConfig,
-  type LogLevel,
-  loadAgentConfig,
-  parseAgentConfig,
-  type Qos,
-  type SourceConfig,
+export type {
+  ActionConfig,
+  AgentConfig,
+  BrokerConfig,
+  Command,
+  LimitConfig,
+  LogLevel,
+  OutboxConfig,
+  Qos,
+  SourceConfig,
 } from './config.js';
+export { loadAgentConfig, parseAgentConfig } from './config-file.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
 export type { Message } from './mqtt-connection.js';
-export { ConnectRefusedError, OfflineError, PublishRefusedError } from './mqtt-errors.js';
+export {
+  ConnectRefusedError,
+  OfflineError,
+  OutboxFullError,
+  PublishRefusedError,
+} from './mqtt-errors.js';
+export type { OutboxLimits } from './outbox.js';
 export { type FailureContext, type Reaction, reactTo } from './reactions.js';
 export { isAboveLimit, readNumber } from './reading.js';
 export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';

@@ -1,5 +1,5 @@
 /**
- * The other end of the local socket: how `latchkey-agent publish` and `status` ask the daemon.
+ * The other end of the local socket: how the commands of `latchkey-agent` ask the daemon.
  *
  * Units   milliseconds.
  * Errors  `UnreachableError` when no agent runs on the state folder.
@@ -23,7 +23,7 @@ export interface LocalAnswer {
 /** Sends one request to the agent that runs on the state folder. */
 export async function askAgent(
   stateDir: string,
-  method: 'GET' | 'POST',
+  method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: object,
 ): Promise<LocalAnswer> {

@@ -2,12 +2,14 @@
  * The local socket: programs on the device publish through it and ask for the status, without knowing
  * what a token is. HTTP/1.1 on a Unix socket of mode 0660.
  *
- * `POST /publish` `{topic, payload | payload_base64, qos, retain}` answers 200 after the broker's
- * acknowledgement, 403 when the broker refused, 503 when it cannot be reached now. `GET /status`.
+ * `POST /publish` `{topic, payload | payload_base64, qos, retain, wait}` answers 202 once the message is
+ * safe in the outbox; with `wait` 200 after the broker's acknowledgement, and 202 when that takes long.
+ * 403: this device may not. 507: it cannot be kept. `GET /outbox` lists the oldest messages,
+ * `DELETE /outbox` and `DELETE /outbox/SEQUENCE` drop them. `GET /status`.
  *
  * Units   sizes in bytes, milliseconds.
  * Errors  `UsageError` when another agent runs on this state folder.
- * Source  DESIGN 7; invariants I10 (200 means acknowledged) and I11 (bodies are bounded).
+ * Source  DESIGN 7; invariants I10 (what was answered with 2xx survives a power cut), I11.
  *
  * @module
  */
@@ -23,18 +25,24 @@ import {
   UsageError,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import type { Message } from './mqtt-connection.js';
-import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
+import { OfflineError, OutboxFullError, PublishRefusedError } from './mqtt-errors.js';
+import type { Outbox, OutboxMessage } from './outbox.js';
+import type { Publisher } from './publisher.js';
 
 const MAX_BODY_BYTES = 512 * 1024;
 const MAX_CONNECTIONS = 64;
+const MAX_LISTED = 100;
+/** Shorter than `latchkey-agent` waits for the answer. */
+const ACKNOWLEDGE_TIMEOUT_MS = 30_000;
+const OUTBOX = /^\/outbox(?:\/([1-9][0-9]{0,14}))?$/;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** `sun_path` of Linux, less the closing zero. */
 const MAX_PATH_BYTES = 107;
 
 export interface LocalSocketDeps {
   readonly path: string;
-  readonly publish: (message: Message) => Promise<void>;
+  readonly publisher: Pick<Publisher, 'publish' | 'publishAndWait'>;
+  readonly outbox: Pick<Outbox, 'list' | 'drop' | 'messages' | 'bytes'>;
   readonly status: () => object;
   readonly logger: Logger;
 }
@@ -58,6 +66,7 @@ const publishSchema = v.pipe(
     payload_base64: v.optional(v.pipe(v.string(), v.base64('must be base64'))),
     qos: v.optional(v.picklist([0, 1, 2]), 1),
     retain: v.optional(v.boolean(), false),
+    wait: v.optional(v.boolean(), false),
   }),
   v.check(
     (body) => body.payload === undefined || body.payload_base64 === undefined,
@@ -84,7 +93,7 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
 
 async function answerPublish(
   request: IncomingMessage,
-  publish: LocalSocketDeps['publish'],
+  { publisher }: LocalSocketDeps,
 ): Promise<Answer> {
   const text = await readBody(request);
   if (text === undefined) {
@@ -97,28 +106,66 @@ async function answerPublish(
     const description = error instanceof ConfigError ? error.message : 'the request is not JSON';
     return refusal(400, 'invalid_request', description);
   }
-  const { topic, qos, retain: isRetained } = body;
+  const { topic, qos, retain: isRetained, wait } = body;
   const payload =
     body.payload_base64 === undefined
       ? Buffer.from(body.payload ?? '')
       : Buffer.from(body.payload_base64, 'base64');
+  const message = { topic, payload, qos, isRetained };
   try {
-    await publish({ topic, payload, qos, isRetained });
+    if (wait) await publisher.publishAndWait(message, ACKNOWLEDGE_TIMEOUT_MS);
+    else await publisher.publish(message);
   } catch (error) {
     if (error instanceof PublishRefusedError) return refusal(403, 'refused', error.message);
-    if (error instanceof OfflineError) return refusal(503, 'offline', error.message);
+    if (error instanceof OutboxFullError) return refusal(507, 'outbox_full', error.message);
+    if (error instanceof OfflineError) {
+      return { status: 202, body: { topic, qos, is_acknowledged: false, detail: error.message } };
+    }
     throw error;
   }
-  return { status: 200, body: { topic, qos } };
+  return { status: wait ? 200 : 202, body: { topic, qos, is_acknowledged: wait } };
+}
+
+function listed({ sequence, lane, topic, payload, qos, acceptedAt }: OutboxMessage): object {
+  const accepted = acceptedAt ?? null;
+  return { sequence, lane, topic, qos, bytes: payload.length, accepted_at: accepted };
+}
+
+async function answerOutbox(
+  method: string | undefined,
+  sequence: string | undefined,
+  { outbox }: LocalSocketDeps,
+): Promise<Answer> {
+  if (method === 'DELETE') {
+    const which = sequence === undefined ? 'all' : { sequence: Number(sequence) };
+    try {
+      return { status: 200, body: { dropped: await outbox.drop(which) } };
+    } catch (error) {
+      if (error instanceof OutboxFullError) return refusal(507, 'outbox_full', error.message);
+      throw error;
+    }
+  }
+  if (method !== 'GET' || sequence !== undefined) {
+    return refusal(405, 'invalid_request', 'the method must be GET or DELETE');
+  }
+  const { messages, bytes } = outbox;
+  return { status: 200, body: { messages, bytes, oldest: outbox.list(MAX_LISTED).map(listed) } };
 }
 
 async function answer(request: IncomingMessage, deps: LocalSocketDeps): Promise<Answer> {
   const { method, url } = request;
+  const [isOutbox, sequence] = OUTBOX.exec(url ?? '') ?? [];
+  if (isOutbox !== undefined) return answerOutbox(method, sequence, deps);
   const route = url === '/publish' ? 'POST' : url === '/status' ? 'GET' : undefined;
-  if (route === undefined) return refusal(404, 'not_found', 'known are POST /publish, GET /status');
+  if (route === undefined)
+    return refusal(
+      404,
+      'not_found',
+      'known are POST /publish, GET /status, GET and DELETE /outbox',
+    );
   if (method !== route) return refusal(405, 'invalid_request', `the method must be ${route}`);
   if (route === 'GET') return { status: 200, body: deps.status() };
-  return answerPublish(request, deps.publish);
+  return answerPublish(request, deps);
 }
 
 async function respond(

@@ -42,3 +42,11 @@ export class OfflineError extends Error {
     this.name = 'OfflineError';
   }
 }
+
+/** The outbox cannot keep the message: nothing of it was accepted. */
+export class OutboxFullError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'OutboxFullError';
+  }
+}

@@ -17,6 +17,7 @@ export const STATE_FILES = {
   identity: 'identity.json',
   key: 'device-key.pem',
   tokens: 'tokens.json',
+  outbox: 'outbox.sqlite',
   socket: 'agent.sock',
 } as const;
 

@@ -10,10 +10,13 @@
  */
 import {
   type Clock,
+  compileTopicRights,
   createBackoff,
   type Logger,
   NETWORK_BACKOFF,
   OPERATOR_BACKOFF,
+  parseScope,
+  type TopicRights,
   UnreachableError,
 } from '@latchkey/shared';
 import type { BrokerConfig, Qos } from './config.js';
@@ -33,8 +36,6 @@ export interface SessionDeps {
   readonly state: StateKeeper;
   readonly subscriptions: readonly { readonly filter: string; readonly qos: Qos }[];
   readonly onMessage: (topic: string, payload: Buffer) => void;
-  /** Called each time the device is connected and subscribed. */
-  readonly onOnline: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
@@ -46,6 +47,16 @@ const STABLE_AFTER_MS = 10_000;
 type End =
   | { readonly kind: 'renewed'; readonly release: () => void }
   | { readonly kind: 'lost'; readonly closed: Closed };
+
+/** Tokens of other issuers may hold scopes of another kind, and say nothing of topics. */
+function rightsOf({ scope }: AccessToken): TopicRights | undefined {
+  try {
+    const { topicScopes } = parseScope(scope);
+    return topicScopes.length === 0 ? undefined : compileTopicRights(topicScopes);
+  } catch {
+    return undefined; // the broker decides
+  }
+}
 
 export interface Session {
   /** Runs until the signal aborts, or until only an operator can help; tells which. */
@@ -167,7 +178,7 @@ export function createSession(deps: SessionDeps): Session {
   const connectOnce = async (signal: AbortSignal, release: () => void): Promise<End> => {
     state.enter('obtaining');
     const token = await orAborted(tokens.get(purpose), signal);
-    if (token !== lastToken) publisher.forgetRefused();
+    if (token !== lastToken) publisher.setRights(rightsOf(token));
     lastToken = token;
     state.noteToken(token);
     state.enter('connecting');
@@ -180,7 +191,6 @@ export function createSession(deps: SessionDeps): Session {
       state.count('connections');
       state.enter('online');
       release();
-      deps.onOnline();
       return await hold(connection, token, signal);
     } finally {
       if (clock.nowMs() - onlineAtMs >= STABLE_AFTER_MS) {

@@ -11,7 +11,7 @@ import { open } from 'node:fs/promises';
 import type { Clock, Logger } from '@latchkey/shared';
 import { runCommand } from './child-process.js';
 import type { LimitConfig, SourceConfig } from './config.js';
-import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
+import { OutboxFullError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import { isAboveLimit, readNumber } from './reading.js';
 import type { StateKeeper } from './state.js';
@@ -25,8 +25,6 @@ export interface SourceDeps {
   readonly logger: Logger;
   readonly workingDir: string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Resolves when the agent is online for the first time. */
-  readonly online: Promise<void>;
 }
 
 /** First part of a file; files of sensors have no size, so it is read until its end or the bound. */
@@ -87,7 +85,7 @@ export async function runSource(
   const { name } = source;
   const wasAbove = new Map<LimitConfig, boolean>();
 
-  /** Whether the message left us: a refused one did, and is not to be sent again. */
+  /** Whether the message was taken: a refused one was, and is not to be sent again. */
   const publish = async (
     { topic, qos, isRetained }: Pick<SourceConfig, 'topic' | 'qos' | 'isRetained'>,
     payload: string,
@@ -97,7 +95,7 @@ export async function runSource(
       return true;
     } catch (error) {
       if (error instanceof PublishRefusedError) return true;
-      if (error instanceof OfflineError) return false;
+      if (error instanceof OutboxFullError) return false;
       throw error;
     }
   };
@@ -123,7 +121,6 @@ export async function runSource(
     }
   };
 
-  await deps.online;
   while (!signal.aborted) {
     const startedMs = clock.nowMs();
     await take();

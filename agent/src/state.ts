@@ -28,6 +28,7 @@ const COUNTERS = [
   'connections',
   'published',
   'refused',
+  'dropped',
   'received',
   'droppedReadings',
   'failedReadings',

@@ -117,30 +117,58 @@ test('publish: through the running agent, from stdin and from --message', async 
   await startAgent();
   const publish = (input: string, ...more: string[]) =>
     runAgentCli(['publish', TOPIC, '--state-dir', stateDir, ...more], { input });
-  expect(await publish('21.5')).toEqual({ exitCode: 0, stdout: '', stderr: '' });
-  await publish('', '--message', 'on', '--retain', '--qos', '2');
+  expect(await publish('21.5', '--wait')).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+  await publish('', '--message', 'on', '--retain', '--qos', '2', '--wait');
   expect(broker.publishes).toMatchObject([
     { payload: '21.5', qos: 1, retain: false },
     { payload: 'on', qos: 2, retain: true },
   ]);
 });
 
-test('publish: refused is exit code 1 with the reason; offline 3; no agent 3', async () => {
-  const { broker, logger, stateDir, startAgent } = await setUpAgent();
-  broker.canPublish = () => false;
+test('publish: refused is exit code 1 with the reason, kept while offline 0, no agent 3', async () => {
+  const { authority, broker, logger, stateDir, startAgent } = await setUpAgent();
+  authority.scope = 'pub:devices/t-42/#';
   const agent = await startAgent();
-  const publish = () => runAgentCli(['publish', TOPIC, '--state-dir', stateDir, '--message', 'x']);
-  const refused = await publish();
+  const publish = (topic = TOPIC) =>
+    runAgentCli(['publish', topic, '--state-dir', stateDir, '--message', 'x']);
+  const refused = await publish('other/x');
   expect(refused.exitCode).toBe(1);
-  expect(refused.stderr).toMatch(/^not published: the broker closed.*no right to publish/);
+  expect(refused.stderr).toMatch(/^not published: this device has no right to publish on other\/x/);
+  await broker.stop();
   await logger.event('agent.state', { state: 'backing-off' });
-  const offline = await publish();
-  expect(offline.exitCode).toBe(3);
-  expect(offline.stderr).toMatch(/not published: not connected/);
+  expect(await publish()).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   await agent.stop();
   const none = await publish();
   expect(none.exitCode).toBe(3);
   expect(none.stderr).toMatch(/no agent runs/);
+});
+
+test('outbox: lists what waits, for people and as JSON, and drops it', async () => {
+  const { broker, logger, stateDir, startAgent } = await setUpAgent();
+  await startAgent('[outbox]\nalarm_topics = ["devices/t-42/alarm/#"]\n');
+  const outbox = (...args: string[]) => runAgentCli(['outbox', ...args, '--state-dir', stateDir]);
+  expect(await outbox('list')).toEqual({
+    exitCode: 0,
+    stdout: '',
+    stderr: '0 messages of 0 bytes wait\n',
+  });
+  await broker.stop();
+  await logger.event('agent.state', { state: 'backing-off' });
+  for (const topic of [TOPIC, 'devices/t-42/alarm/fire']) {
+    await runAgentCli(['publish', topic, '--state-dir', stateDir, '--message', 'x']);
+  }
+  const { stdout, stderr } = await outbox('list');
+  expect(stdout).toMatch(
+    /^2 +alarm +2025-10-09T08:53:20Z +QoS 1 {2}1 B {2}devices\/t-42\/alarm\/fire\n1 +telemetry .*\n$/,
+  );
+  expect(stderr).toMatch(/^2 messages of \d+ bytes wait$/m);
+  expect(JSON.parse((await outbox('list', '--json')).stdout)).toMatchObject({ messages: 2 });
+  for (const wrong of [[], ['--all', '--sequence', '1'], ['--sequence', '0']]) {
+    expect((await outbox('drop', ...wrong)).exitCode).toBe(2);
+  }
+  expect(await outbox('drop', '--sequence', '1')).toMatchObject({ exitCode: 0 });
+  expect(await outbox('drop', '--sequence', '1')).toMatchObject({ exitCode: 1 });
+  expect((await outbox('drop', '--all')).stderr).toBe('1 dropped\n');
 });
 
 test('status: of the running agent, for people and as JSON', async () => {

@@ -33,13 +33,13 @@ const offline = async ({ broker, logger }: AgentSetup) => {
   await lost;
 };
 
-test('publishes, and answers after the acknowledgement', async () => {
+test('publishes, and answers after the acknowledgement when asked to wait', async () => {
   const { broker, startAgent, socketPath, publish } = await setUp();
   await startAgent();
   expect(statSync(socketPath).mode & 0o777).toBe(0o660);
-  expect(await publish({ topic: TOPIC, payload: 'é', retain: true })).toEqual({
+  expect(await publish({ topic: TOPIC, payload: 'é', retain: true, wait: true })).toEqual({
     status: 200,
-    body: { topic: TOPIC, qos: 1 },
+    body: { topic: TOPIC, qos: 1, is_acknowledged: true },
   });
   expect(broker.publishes).toMatchObject([{ topic: TOPIC, payload: 'é', qos: 1, retain: true }]);
 });
@@ -48,33 +48,67 @@ test.each([0, 1, 2])('publishes bytes with QoS %i', async (qos) => {
   const { broker, startAgent, publish } = await setUp();
   await startAgent();
   const answer = await publish({ topic: TOPIC, payload_base64: 'AAH/', qos });
-  expect(answer.status).toBe(200);
+  expect(answer).toEqual({ status: 202, body: { topic: TOPIC, qos, is_acknowledged: false } });
   expect((await broker.published(TOPIC)).payload).toBe(Buffer.from('0001ff', 'hex').toString());
 });
 
 test('a refused message answers 403 with a reason', async () => {
-  const { broker, startAgent, publish } = await setUp();
-  broker.canPublish = () => false;
+  const { authority, startAgent, publish } = await setUp();
+  authority.scope = 'pub:devices/t-42/#';
   await startAgent();
   const { status, body } = await publish({ topic: 'secret/x', payload: '' });
   expect([status, body.error]).toEqual([403, 'refused']);
   expect(body.error_description).toMatch(/no right to publish/);
 });
 
-test('offline answers 503 at once', async () => {
+test('offline the message is kept, and whoever waits is told so after 30 s', async () => {
+  const setup = await setUp();
+  const { broker, clock, ask, publish, startAgent } = setup;
+  await startAgent();
+  await offline(setup);
+  expect((await publish({ topic: TOPIC, payload: 'a' })).status).toBe(202);
+  const waiting = publish({ topic: TOPIC, payload: 'b', wait: true });
+  await clock.untilSleeping(30_000);
+  await clock.advance(30_000);
+  expect(await waiting).toMatchObject({ status: 202, body: { is_acknowledged: false } });
+  const { body } = await ask('GET', '/outbox');
+  expect(body).toMatchObject({
+    messages: 2,
+    oldest: [{ topic: TOPIC, bytes: 1, lane: 'telemetry' }, {}],
+  });
+  await broker.start();
+  const arrived = broker.published(TOPIC, 2);
+  let isThere = false;
+  void arrived.then(() => {
+    isThere = true;
+  });
+  while (!isThere) await clock.advance(100);
+  expect(broker.publishes.map(({ payload }) => payload)).toEqual(['a', 'b']);
+});
+
+test('messages are dropped from the outbox by hand, one or all', async () => {
   const setup = await setUp();
   await setup.startAgent();
   await offline(setup);
-  expect(await setup.publish({ topic: TOPIC })).toMatchObject({
-    status: 503,
-    body: { error: 'offline' },
+  for (const payload of ['a', 'b', 'c']) await setup.publish({ topic: TOPIC, payload });
+  const listed = async () =>
+    (await setup.ask('GET', '/outbox')).body.oldest as { sequence: number }[];
+  const [, second] = await listed();
+  const path = `/outbox/${second?.sequence}`;
+  expect(await setup.ask('DELETE', path)).toEqual({ status: 200, body: { dropped: 1 } });
+  expect(await setup.ask('DELETE', path)).toEqual({ status: 200, body: { dropped: 0 } });
+  expect((await listed()).length).toBe(2);
+  expect(await setup.ask('DELETE', '/outbox')).toEqual({ status: 200, body: { dropped: 2 } });
+  expect(await setup.ask('GET', '/outbox')).toEqual({
+    status: 200,
+    body: { messages: 0, bytes: 0, oldest: [] },
   });
 });
 
 test('status tells state, broker, token and counters, never the token', async () => {
   const { authority, clock, startAgent, ask, broker, publish } = await setUp();
   await startAgent();
-  await publish({ topic: TOPIC });
+  await publish({ topic: TOPIC, wait: true });
   const { status, body } = await ask('GET', '/status');
   expect(status).toBe(200);
   expect(body).toMatchObject({
@@ -86,6 +120,7 @@ test('status tells state, broker, token and counters, never the token', async ()
     resource: broker.url,
     token: { expires_at: clock.now() + 900 },
     last_error: null,
+    outbox: { messages: 0 },
     counters: { published: 1, dropped_readings: 0 },
   });
   expect(JSON.stringify(body)).not.toContain(authority.issued[0]!.text);
@@ -126,6 +161,9 @@ test.each([
   },
   { name: 'wrong method', method: 'GET', path: '/publish', body: '', status: 405 },
   { name: 'wrong method for status', method: 'POST', path: '/status', body: '', status: 405 },
+  { name: 'POST to the outbox', method: 'POST', path: '/outbox', body: '', status: 405 },
+  { name: 'GET of one message', method: 'GET', path: '/outbox/1', body: '', status: 405 },
+  { name: 'no number', method: 'DELETE', path: '/outbox/x', body: '', status: 404 },
   { name: 'unknown path', method: 'GET', path: '/token', body: '', status: 404 },
 ])('refuses $name', async ({ method, path, body, status }) => {
   const { broker, startAgent, ask } = await setUp();
@@ -139,7 +177,7 @@ test('a second agent on the state folder is refused, and the first one goes on',
   await startAgent();
   const second = createAgent().run(new AbortController().signal);
   await expect(second).rejects.toThrow(/another agent runs/);
-  expect((await publish({ topic: TOPIC })).status).toBe(200);
+  expect((await publish({ topic: TOPIC, wait: true })).status).toBe(200);
 });
 
 test('of two agents that start at once on a stale socket one runs', async () => {
@@ -165,7 +203,7 @@ test('a socket that a killed agent left is taken over; a clean end removes it', 
   const { startAgent, socketPath, publish } = await setUp();
   await leaveStaleSocket(socketPath);
   const agent = await startAgent();
-  expect((await publish({ topic: TOPIC })).status).toBe(200);
+  expect((await publish({ topic: TOPIC, wait: true })).status).toBe(200);
   await agent.stop();
   expect(existsSync(socketPath)).toBe(false);
 });

@@ -64,7 +64,9 @@ test('connects over a web socket, publishes, and comes back', async () => {
   const agent = start();
   await agent.event('agent.state', isOnline);
   const publish = () =>
-    mustRun('latchkey-agent', ['publish', 'a/b', '--message', 'x', '--state-dir', stateDir]);
+    mustRun('latchkey-agent', [
+      ...['publish', 'a/b', '--message', 'x', '--wait', '--state-dir', stateDir],
+    ]);
   await publish();
   const before = agent.lines.length;
   broker.kick();

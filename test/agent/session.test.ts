@@ -8,6 +8,8 @@ const message = (topic: string, payload = 'x', qos: 0 | 1 | 2 = 1) => ({
   qos,
   isRetained: false,
 });
+/** Longer than any test drives the clock. */
+const LONG_MS = 1e9;
 const ACTION = '[[action]]\nname = "a"\nfilter = "devices/t-42/commands/+"\ncommand = ["true"]\n';
 
 /** Waits for the next line of this state after what was logged so far. */
@@ -38,7 +40,7 @@ test('connects with user name and client identifier = client id, password = toke
   expect(broker.connects).toEqual([
     { clientId: 't-42', username: 't-42', password: authority.issued[0]!.text, clean: false },
   ]);
-  await agent.publish(message(TOPIC, '21.5'));
+  await agent.publishAndWait(message(TOPIC, '21.5'), LONG_MS);
   expect(broker.publishes).toMatchObject([{ payload: '21.5', qos: 1 }]);
   expect(agent.status()).toMatchObject({ state: 'online', counters: { published: 1 } });
   expect(await agent.stop()).toBe('aborted');
@@ -80,6 +82,7 @@ test('renews before exp and reconnects with the new token; what waits meanwhile 
   const waiting = ['a', 'b', 'c'].map((payload) => agent.publish(message(TOPIC, payload)));
   await online;
   await Promise.all(waiting);
+  await broker.published(TOPIC, 3);
   expect(broker.publishes.map(({ payload }) => payload)).toEqual(['a', 'b', 'c']);
   expect(broker.connects.map(({ password }) => password)).toEqual(
     authority.issued.map(({ text }) => text),
@@ -109,7 +112,7 @@ test('a session that the broker kept is not subscribed again: retained messages 
   await logger.event('action.run');
   broker.kick();
   await driveUntil(setup, nextState(setup, 'online'));
-  await agent.publish(message(TOPIC));
+  await agent.publishAndWait(message(TOPIC), LONG_MS);
   expect(agent.status().counters.received).toBe(1);
 });
 
@@ -158,7 +161,7 @@ test('authority down at renewal: the session goes on, tries go on, and the first
     })(),
     0,
   );
-  await agent.publish(message(TOPIC));
+  await agent.publishAndWait(message(TOPIC), LONG_MS);
   expect(agent.status().state).toBe('renewing');
   expect(broker.connects.length).toBe(1);
   await authority.start();
@@ -177,9 +180,9 @@ test('authority down beyond exp: backs off without a token, and comes back with 
   await driveUntil(setup, backingOff);
   await clock.advance(600_000);
   expect(broker.connects.length).toBe(1);
-  await expect(agent.publish(message(TOPIC))).rejects.toMatchObject({ name: 'OfflineError' });
+  await agent.publish(message(TOPIC));
   await authority.start();
-  await driveUntil(setup, broker.connected(2), 10_000);
+  await driveUntil(setup, broker.published(TOPIC), 10_000);
   expect(broker.connects[1]!.password).not.toBe(broker.connects[0]!.password);
 });
 
@@ -192,7 +195,7 @@ test('broker restarted: reconnects with the same token and subscribes again', as
   await backingOff;
   await broker.start();
   await driveUntil(setup, nextState(setup, 'online'));
-  await agent.publish(message(TOPIC));
+  await agent.publishAndWait(message(TOPIC), LONG_MS);
   expect(authority.issued.length).toBe(1);
 });
 
@@ -206,66 +209,98 @@ test('broker lost its sessions: subscribes again', async () => {
   expect(broker.subscribes.length).toBe(before + 1);
 });
 
-test('a refused publish is told once, dropped, and not repeated after the reconnect; others go on', async () => {
+test('a refused publish is told once, dropped, and not repeated any more; others go on', async () => {
   const setup = await setUpAgent();
   const { broker, logger, startAgent } = setup;
   broker.canPublish = (topic) => topic !== 'secret/x';
   const agent = await startAgent();
-  const online = nextState(setup, 'online');
-  await expect(agent.publish(message('secret/x'))).rejects.toMatchObject({
-    name: 'PublishRefusedError',
-  });
-  await driveUntil(setup, online);
-  await agent.publish(message(TOPIC));
-  expect(broker.publishes.map(({ topic }) => topic)).toEqual(['secret/x', TOPIC]);
+  const refused = agent.publishAndWait(message('secret/x'), LONG_MS).catch((error) => error);
+  await driveUntil(setup, refused, 100);
+  expect(await refused).toMatchObject({ name: 'PublishRefusedError' });
+  await driveUntil(setup, agent.publishAndWait(message(TOPIC), LONG_MS), 100);
+  expect(broker.publishes.map(({ topic }) => topic)).toEqual([...Array(3).fill('secret/x'), TOPIC]);
   expect(logger.all('message.refused')).toMatchObject([{ topic: 'secret/x' }]);
   expect(agent.status().counters).toMatchObject({ refused: 1, published: 1 });
 });
 
-test('only the refused message of a burst fails', async () => {
+test('only the refused message of a burst fails, and the others keep their order', async () => {
   const setup = await setUpAgent();
   const { broker, startAgent } = setup;
   broker.canPublish = (topic) => topic !== 'secret/x';
   const agent = await startAgent();
-  const [a, b, c] = await Promise.allSettled([
-    agent.publish(message(TOPIC, 'a')),
-    agent.publish(message('secret/x')),
-    agent.publish(message(TOPIC, 'c')),
+  const burst = Promise.allSettled(
+    ['a', 'b', 'secret/x', 'c', 'd'].map((text) =>
+      agent.publishAndWait(message(text === 'secret/x' ? text : TOPIC, text), LONG_MS),
+    ),
+  );
+  await driveUntil(setup, burst, 100);
+  expect((await burst).map(({ status }) => status)).toEqual([
+    ...['fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled'],
   ]);
-  expect([a.status, b.status]).toEqual(['fulfilled', 'rejected']);
-  expect(c).toMatchObject({ reason: { name: 'OfflineError' } }); // not refused: may be sent again
+  const payloads = broker.publishes.filter(({ topic }) => topic === TOPIC).map((p) => p.payload);
+  expect([...new Set(payloads)]).toEqual(['a', 'b', 'c', 'd']);
 });
 
-test.each([0, 1] as const)(
-  'a topic refused twice (QoS %i) is held back until the next token',
-  async (qos) => {
-    const setup = await setUpAgent();
-    const { broker, clock, startAgent } = setup;
-    broker.canPublish = (topic) => topic !== 'secret/x';
-    const agent = await startAgent();
-    for (const _ of [1, 2]) {
-      const online = nextState(setup, 'online');
-      await agent.publish(message('secret/x', 'x', qos)).catch(() => undefined);
-      await driveUntil(setup, online, 100);
-    }
-    await expect(agent.publish(message('secret/x', 'x', qos))).rejects.toThrow(
-      /tried again with the next token/,
-    );
-    expect(broker.publishes.length).toBe(2);
-    broker.canPublish = () => true;
-    const count = broker.connects.length;
-    await clock.untilSleeping(50_000, 60_000);
-    await clock.advance(640_000);
-    await broker.connected(count + 1);
-    await agent.publish(message('secret/x', 'x', qos));
-  },
-);
+test('a broker that closes twice by chance costs no message', async () => {
+  const setup = await setUpAgent();
+  const { broker, startAgent } = setup;
+  let closes = 0;
+  broker.canPublish = () => {
+    closes += 1;
+    return closes > 2;
+  };
+  const agent = await startAgent();
+  await driveUntil(setup, agent.publishAndWait(message(TOPIC), LONG_MS), 100);
+  expect(agent.status().counters).toMatchObject({ refused: 0, published: 1 });
+});
+
+test('what the token does not allow is refused at once and never sent', async () => {
+  const setup = await setUpAgent();
+  const { authority, broker, clock, startAgent } = setup;
+  authority.scope = 'pub;qos=1;retain=0:devices/t-42/telemetry/#';
+  const agent = await startAgent();
+  for (const wrong of [
+    message('secret/x'),
+    message(TOPIC, 'x', 2),
+    { ...message(TOPIC), isRetained: true },
+  ]) {
+    await expect(agent.publish(wrong)).rejects.toMatchObject({ name: 'PublishRefusedError' });
+  }
+  await agent.publishAndWait(message(TOPIC), LONG_MS);
+  expect(broker.publishes.map(({ topic }) => topic)).toEqual([TOPIC]);
+  expect(agent.status().counters.refused).toBe(3);
+  authority.scope = 'pub:secret/x'; // with the next token
+  await clock.untilSleeping(50_000, 60_000);
+  const online = nextState(setup, 'online');
+  await driveUntil(setup, online, 10_000);
+  await agent.publishAndWait(message('secret/x'), LONG_MS);
+  await expect(agent.publish(message(TOPIC))).rejects.toMatchObject({
+    name: 'PublishRefusedError',
+  });
+});
+
+test('what waits and is not allowed any more by the next token is dropped, not sent', async () => {
+  const setup = await setUpAgent();
+  const { authority, broker, clock, startAgent } = setup;
+  authority.scope = 'pub:devices/#';
+  const agent = await startAgent();
+  await broker.stop();
+  await clock.advance(900_000); // the token ends while the broker is down
+  const [lost, kept] = [message('devices/other', 'lost'), message(TOPIC, 'kept')];
+  await agent.publish(lost);
+  await agent.publish(kept);
+  authority.scope = 'pub:devices/t-42/#';
+  await broker.start();
+  await driveUntil(setup, broker.published(TOPIC), 10_000);
+  expect(broker.publishes.map(({ payload }) => payload)).toEqual(['kept']);
+  expect(agent.status().counters).toMatchObject({ refused: 1 });
+});
 
 test('a close long after a message of QoS 0 is not taken for its refusal', async () => {
   const setup = await setUpAgent();
   const { broker, clock, logger, startAgent } = setup;
   const agent = await startAgent();
-  await agent.publish(message(TOPIC, 'x', 0));
+  await agent.publishAndWait(message(TOPIC, 'x', 0), LONG_MS);
   await broker.published(TOPIC);
   await clock.advance(2001);
   broker.kick();
@@ -383,7 +418,8 @@ test('no failure of a session puts a token or an assertion into log or status', 
   const starting = startAgent(ACTION);
   await driveUntil(setup, starting);
   const agent = await starting;
-  await agent.publish(message(TOPIC)).catch(() => undefined);
+  agent.publishAndWait(message(TOPIC), LONG_MS).catch(() => undefined);
+  await broker.published(TOPIC);
   await authority.stop();
   await clock.advance(1_000_000);
   broker.kick();

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { runAgentCli } from '../helpers/agent-cli.ts';
 import { type AgentSetup, setUpAgent } from '../helpers/agent-setup.ts';
 
 const TOPIC = 'devices/t-42/telemetry/t';
@@ -95,25 +96,38 @@ test('a command that hangs is killed at its time-out', async () => {
   expect((await logger.event('source.failed')).detail).toMatch(/timeout/);
 });
 
-test('readings while offline are dropped and counted; a crossing is told when online again', async () => {
+test('readings and crossings while offline are kept, and come in their order', async () => {
   const setup = await setUp();
   const { broker, clock, logger, sense, startAgent } = setup;
   sense('25');
-  const agent = await startAgent(source('file = "sensor"', LIMIT));
+  await startAgent(source('file = "sensor"', LIMIT));
   await broker.published(COMMANDS);
   const lost = logger.event('agent.state', { state: 'backing-off' });
   await broker.stop();
   await lost;
-  sense('27');
-  while (agent.status().counters.droppedReadings < 3) await clock.advance(1000);
+  const waiting = async () => {
+    const list = ['outbox', 'list', '--json', '--state-dir', setup.stateDir];
+    return JSON.parse((await runAgentCli(list)).stdout).messages as number;
+  };
+  for (const [value, count] of [
+    ['27', 2],
+    ['28', 3],
+    ['25', 5],
+  ] as const) {
+    sense(value);
+    while ((await waiting()) < count) await clock.advance(1000);
+  }
   await broker.start();
-  const done = broker.published(COMMANDS, 2);
+  const done = broker.published(COMMANDS, 3);
   let isDone = false;
   void done.then(() => {
     isDone = true;
   });
   while (!isDone) await clock.advance(20);
-  expect((await done).payload).toBe('on');
+  const of = (topic: string) => broker.publishes.filter((publish) => publish.topic === topic);
+  expect(of(COMMANDS).map(({ payload }) => payload)).toEqual(['off', 'on', 'off']);
+  const values = of(TOPIC).map(({ payload }) => JSON.parse(payload).value);
+  expect(values.filter((value, i) => value !== values[i - 1])).toEqual([25, 27, 28, 25]);
 });
 
 test('a refused crossing is not told again and again', async () => {
@@ -129,6 +143,6 @@ test('a refused crossing is not told again and again', async () => {
     isDone = true;
   });
   while (!isDone) await clock.advance(20);
-  expect(broker.publishes.filter(({ topic }) => topic === COMMANDS).length).toBe(1);
+  expect(broker.publishes.filter(({ topic }) => topic === COMMANDS).length).toBe(3);
   expect(agent.status().counters.refused).toBe(1);
 });

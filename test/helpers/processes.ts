@@ -87,10 +87,18 @@ function parseEvent(line: string): Record<string, unknown> {
 }
 
 /** Starts one of our programs; it is killed when the test ends. */
-export function startProgram(program: Program, args: readonly string[]): Running {
-  const child = spawn(process.execPath, [BIN[program], ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+export function startProgram(
+  program: Program,
+  args: readonly string[],
+  /** No file may grow beyond, in KiB: what a full disk does to it, without one. */
+  options: { readonly maxFileKib?: number } = {},
+): Running {
+  const command = [process.execPath, BIN[program], ...args];
+  const [file, ...rest] =
+    options.maxFileKib === undefined
+      ? command
+      : ['bash', '-c', `ulimit -f ${options.maxFileKib}; exec "$@"`, 'bash', ...command];
+  const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   const news = new EventEmitter().setMaxListeners(0);
   const onLine = (line: string) => {

@@ -38,6 +38,8 @@ export interface TokenServer {
   /** Answers in place of the usual one; `undefined` from it means the usual one. */
   answer: (path: string, response: ServerResponse) => boolean;
   ttlSeconds: number;
+  /** Granted when none is asked for. Default: none, and so the agent leaves every decision to the broker. */
+  scope: string;
   /** Stops answering at all: connections are refused. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
@@ -94,7 +96,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
         access_token: token.text,
         token_type: 'Bearer',
         expires_in: self.ttlSeconds,
-        scope: token.scope ?? 'pub:devices/t-42/telemetry/#',
+        scope: token.scope ?? self.scope,
       });
     } else send(404, { error: 'not_found' });
   };
@@ -115,6 +117,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     enrolled,
     answer: () => false,
     ttlSeconds: 900,
+    scope: '',
     stop: async () => {
       if (!server.listening) return;
       server.closeAllConnections();

@@ -12,6 +12,7 @@ import { describeFailure, EXIT } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
 import { runEnroll } from './enroll.js';
 import { type Io, writeLine } from './io.js';
+import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
 import { runRun } from './run.js';
 import { runStatus } from './status.js';
@@ -79,12 +80,13 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
   );
   const publish = program
     .command('publish')
-    .description('publish a message through the running agent; the text comes from stdin')
+    .description('hand a message to the running agent, which keeps it until the broker has it')
     .argument('<topic>', 'topic name')
     .requiredOption(...STATE_DIR)
     .option('--qos <0|1|2>', 'quality of service', '1')
     .option('--retain', 'let the broker keep it for later subscribers')
     .option('--message <text>', 'the message, instead of stdin')
+    .option('--wait', 'until the broker acknowledged it; exit code 3 when that takes over 30 s')
     .addHelpText(
       'after',
       example(
@@ -95,6 +97,32 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
   publish.action(async (topic: string) => {
     exitCode = await runPublish({ ...publish.opts<Omit<PublishOptions, 'topic'>>(), topic }, io);
   });
+  const outbox = program.command('outbox').description('messages that wait for the broker');
+  runs(
+    outbox
+      .command('list')
+      .description('list the oldest 100 messages and count all')
+      .requiredOption(...STATE_DIR)
+      .option('--json', 'as one JSON object')
+      .addHelpText(
+        'after',
+        example('latchkey-agent outbox list --state-dir /var/lib/latchkey-agent'),
+      ),
+    runOutboxList,
+  );
+  runs(
+    outbox
+      .command('drop')
+      .description('drop messages without sending them')
+      .requiredOption(...STATE_DIR)
+      .option('--sequence <n>', 'the one with that number in the list')
+      .option('--all', 'all of them')
+      .addHelpText(
+        'after',
+        example('latchkey-agent outbox drop --sequence 17 --state-dir /var/lib/latchkey-agent'),
+      ),
+    runOutboxDrop,
+  );
   runs(
     program
       .command('status')

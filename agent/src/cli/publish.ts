@@ -1,14 +1,15 @@
 /**
- * `latchkey-agent publish`: publishes one message through the running agent.
+ * `latchkey-agent publish`: hands one message to the running agent, which keeps it until the broker has it.
  *
  * Units   sizes in bytes.
- * Errors  exit code 1 when the broker refused, 3 when agent or broker cannot be reached.
+ * Errors  exit code 1 when it was refused or cannot be kept, 3 when no agent runs or, with
+ *         `--wait`, the broker did not acknowledge in time.
  * Source  `local-socket.ts`.
  *
  * @module
  */
 import { resolve } from 'node:path';
-import { EXIT, parseTopicName, UnreachableError, UsageError } from '@latchkey/shared';
+import { EXIT, parseTopicName, UsageError } from '@latchkey/shared';
 import { askAgent } from '../local-client.js';
 import { type Io, readAll, writeLine } from './io.js';
 
@@ -17,6 +18,8 @@ export interface PublishOptions {
   readonly stateDir: string;
   readonly qos: string;
   readonly retain?: boolean | undefined;
+  /** Until the broker acknowledged it. */
+  readonly wait?: boolean | undefined;
   /** The standard input when left out. */
   readonly message?: string | undefined;
 }
@@ -35,10 +38,15 @@ export async function runPublish(options: PublishOptions, io: Io): Promise<numbe
     payload_base64: payload.toString('base64'),
     qos: Number(options.qos),
     retain: options.retain === true,
+    wait: options.wait === true,
   });
   if (status === 200) return EXIT.ok;
+  if (status === 202) {
+    if (!options.wait) return EXIT.ok;
+    writeLine(io.stderr, `not published yet: ${String(body.detail)}`);
+    return EXIT.unreachable;
+  }
   const reason = String(body.error_description ?? `the agent answered ${status}`);
-  if (status === 503) throw new UnreachableError(`not published: ${reason}`);
   writeLine(io.stderr, `not published: ${reason}`);
   return EXIT.failed;
 }

@@ -9,7 +9,7 @@
  */
 import { EXIT, type Logger, strikeOut } from '@latchkey/shared';
 import { createAgent } from '../agent.js';
-import { loadAgentConfig } from '../config.js';
+import { loadAgentConfig } from '../config-file.js';
 import { type Io, writeLine } from './io.js';
 
 export interface RunOptions {

@@ -9,7 +9,7 @@
  * @module
  */
 import { EXIT, UsageError } from '@latchkey/shared';
-import { loadAgentConfig } from '../config.js';
+import { loadAgentConfig } from '../config-file.js';
 import { openIdentity } from '../identity.js';
 import { type Io, writeLine } from './io.js';
 
