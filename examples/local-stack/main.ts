@@ -12,9 +12,10 @@ import { createServer } from 'node:net';
 import { describeFailure, EXIT, systemClock, UsageError } from '@latchkey/shared';
 import { createNarrator, type Narrator } from './narrator.js';
 import { parseOptions, type StackOptions } from './options.js';
-import { type LogLine, type RunningProgram, run } from './programs.js';
+import type { LogLine, RunningProgram } from './programs.js';
 import { initAuthority, provisionFleet } from './provision.js';
 import { chooseReading, type Reading } from './readings.js';
+import { refusedByAgent, refusedByBroker } from './refusal.js';
 import {
   AIR_CONDITIONER,
   openSettings,
@@ -76,17 +77,14 @@ async function startAll(
 /** The air conditioner tries to publish as the thermostat, on purpose. */
 async function showRefusal(stage: Stage, settings: Settings, narrator: Narrator): Promise<void> {
   narrator.say(`\nOn purpose, the air conditioner now publishes ${TOPICS.temperature}:`);
-  const stateDir = settings.stateDir(AIR_CONDITIONER);
-  const args = ['publish', TOPICS.temperature, '--state-dir', stateDir, '--message', '99'];
-  // MQTT 3.1.1 can refuse a publication only by closing the connection: the agent comes back.
+  narrator.say(await refusedByAgent(settings));
+  narrator.say('and a program that has its token, past the agent:');
   const isBack = stage.nextLine(AIR_CONDITIONER, isOnline);
   isBack.catch(() => undefined); // awaited below, unless this fails first
-  const { exitCode, stderr } = await run('latchkey-agent', args);
-  if (exitCode === EXIT.ok)
-    throw new Error('the refusal did not happen: the publication was accepted');
+  await refusedByBroker(settings);
   await stage.untilReached('refusal');
   await isBack;
-  narrator.say(`latchkey-agent publish: exit ${exitCode}, ${stderr.trim()}\n`);
+  narrator.say('');
 }
 
 function nextCommands({ authorityDir, stateDir }: Settings): string {

@@ -83,11 +83,10 @@ test('with the real authority and broker: one device measures, the other acts, a
   ]);
   expect([refused.exitCode, refused.stdout]).toEqual([1, '']);
   expect(refused.stderr).toMatch(/no right to publish/);
-  await stack.broker.event('publish.refused', ({ topic }) => topic === 'devices/ac-7/state');
   await measuring.event('message.refused');
 
   await Promise.all([measuring.stop(), acting.stop()]);
-  expect(stack.broker.lines.filter((line) => line.includes('publish.refused')).length).toBe(1);
+  expect(stack.broker.lines.some((line) => line.includes('publish.refused'))).toBe(false);
 });
 
 test('an enrollment whose answer was lost is mended by the same command, though the code was for one use', async () => {
