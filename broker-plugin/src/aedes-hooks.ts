@@ -29,6 +29,7 @@ import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
 import type { Renew } from './renew.js';
 import { createPurgeSession } from './session-purge.js';
+import { createSessionRegistrations } from './session-registration.js';
 import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
@@ -197,6 +198,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     ...{ persistence: persistenceOf(broker), inbound, brokerId: broker.id },
   });
 
+  const registrations = createSessionRegistrations({
+    ...{ persistence: persistenceOf(broker), clients, purge },
+  });
+
   const rightsChanges = createRightsChanges({
     sessions,
     stored,
@@ -229,8 +234,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     tokenIn,
     isGuarded: ({ conn }) => guards.isHolding(conn),
     guardedAddressOf: ({ conn }) => guards.addressOf(conn),
-    narrow: (client, context) =>
-      stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription)),
+    narrow: async (client, context) => {
+      await registrations.claim(client.id, context);
+      await stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription));
+    },
     open: (client, packet, { context, willDecision }) => {
       // The registry may have changed since the client was let in; from `open` on it is told.
       if (admissions.again(context) !== context) {
@@ -277,7 +284,8 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
   if (clients === undefined) return () => undefined;
   return followRegistry({
-    ...{ clients, admissions, rightsOf, sessions, rightsChanges, stored, purge, clock, logger },
+    ...{ clients, admissions, rightsOf, sessions, rightsChanges, clock, logger },
+    ...{ stored, purge, registrations },
     changeTimeoutMs: limits.authenticateTimeoutMs,
   });
 }

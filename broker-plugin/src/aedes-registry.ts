@@ -20,6 +20,7 @@ import type { Client } from './aedes-types.js';
 import { forLog } from './decision-log.js';
 import { asError } from './host-hooks.js';
 import type { PurgeSession } from './session-purge.js';
+import type { SessionRegistrations } from './session-registration.js';
 import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import type { StoredSessions } from './stored-sessions.js';
@@ -40,12 +41,13 @@ export function followRegistry(deps: {
   readonly rightsChanges: RightsChanges;
   readonly stored: StoredSessions;
   readonly purge: PurgeSession;
+  readonly registrations: SessionRegistrations;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly changeTimeoutMs: number;
 }): () => void {
-  const { clients, admissions, rightsOf, sessions, rightsChanges, stored, purge } = deps;
-  const { clock, logger, changeTimeoutMs } = deps;
+  const { clients, admissions, rightsOf, sessions, rightsChanges } = deps;
+  const { stored, purge, registrations, clock, logger, changeTimeoutMs } = deps;
   /** Clients whose sessions are to be judged. */
   const changed = new Set<ClientId>();
   /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
@@ -92,6 +94,13 @@ export function followRegistry(deps: {
     }
   };
 
+  /** Whether it is in use now, by a token that is still good. */
+  const hasStoredSession = (id: string, clientId: ClientId): boolean =>
+    sessions.ofClient(clientId).some(({ connection }) => {
+      const client = connection as Client;
+      return client.id === id && !client.clean;
+    });
+
   const fitStored = async (id: string, clientId: ClientId): Promise<void> => {
     try {
       const client = clients.find(clientId);
@@ -100,6 +109,7 @@ export function followRegistry(deps: {
         return;
       }
       if (client.status !== 'active') return; // suspended: it gets all back
+      if (hasStoredSession(id, clientId)) await registrations.keep(id, client.tokensNotBefore);
       const rights = rightsOf(client.scope);
       await stored.narrow(
         { id },

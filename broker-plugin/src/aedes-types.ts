@@ -61,6 +61,11 @@ export interface Persistence {
   /** Ends what a client began with QoS 2; not every implementation can. */
   cleanIncoming?(client: StoredClient): Promise<unknown>;
   incomingStorePacket(client: StoredClient, packet: PublishPacket): Promise<unknown>;
+  /** Rejects when there is none. */
+  incomingGetPacket(
+    client: StoredClient,
+    packet: { readonly messageId: number },
+  ): Promise<PublishPacket>;
   incomingDelPacket(
     client: StoredClient,
     packet: { readonly messageId?: number | undefined },
@@ -116,6 +121,7 @@ const PERSISTENCE_METHODS = [
   'outgoingUpdate',
   'outgoingClearMessageId',
   'incomingStorePacket',
+  'incomingGetPacket',
   'incomingDelPacket',
   'delWill',
 ];

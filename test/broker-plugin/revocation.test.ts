@@ -458,3 +458,71 @@ test('after close the registry is not followed any more', async () => {
   await applied();
   expect((await leftOf(broker)).filters).toHaveLength(2);
 });
+
+const SUCCESSOR_KEY = generateKey();
+const successor = feedClient({ tokensNotBefore: NOW + 1, keys: [feedKey(SUCCESSOR_KEY)] });
+
+/** Connects as the client that is registered now, whose tokens begin at `issuedAt`. */
+async function connectLater(broker: Registered, issuedAt: number) {
+  broker.clock.set(issuedAt);
+  return broker.connect({ issuedAt, expiresAt: issuedAt + 900 }, { clean: false });
+}
+
+test.each([
+  { name: 'the broker heard of both', changes: [feedClient({ status: 'deleted' }), successor] },
+  { name: 'the broker heard of one change', changes: [successor] },
+])(
+  'I7: who is registered under the id of a deleted client inherits nothing: $name',
+  async (row) => {
+    const broker = await start();
+    await leaveSession(broker, false);
+    for (const change of row.changes) broker.clients.put(change);
+    const next = await connectLater(broker, NOW + 1);
+    expect(next.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
+    await settled(next);
+    expect(received(next)).toEqual([]);
+    expect(await leftOf(broker)).toEqual(NOTHING);
+  },
+);
+
+test('I7: a snapshot in which the client is another one hides nothing either', async () => {
+  const broker = await start();
+  await leaveSession(broker, true);
+  broker.clients.replaceAll(successor, PUBLISHER);
+  await applied();
+  const next = await connectLater(broker, NOW + 1);
+  expect(next.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
+});
+
+test('the successor keeps its own stored session, until it is replaced itself', async () => {
+  const broker = await start({}, successor);
+  const first = await connectLater(broker, NOW + 1);
+  first.send(subscribePacket({ 'devices/t-42/a': 1 }));
+  await first.next('suback');
+  first.stream.destroy();
+  await broker.log.event('session.closed', { clientId: 't-42' });
+  const again = await connectLater(broker, NOW + 2);
+  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+  again.stream.destroy();
+  broker.clients.put(feedClient({ tokensNotBefore: NOW + 3 }));
+  const next = await connectLater(broker, NOW + 3);
+  expect(next.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
+});
+
+test('a stored session in use under a token that stays good goes on', async () => {
+  const broker = await start();
+  const client = await connectLater(broker, NOW + 5);
+  client.send(subscribePacket({ 'devices/t-42/a': 1 }));
+  await client.next('suback');
+  broker.clients.put(feedClient({ tokensNotBefore: NOW + 5 }));
+  await applied();
+  client.stream.destroy();
+  const again = await connectLater(broker, NOW + 6);
+  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+});
+
+test('I2: nobody gets a stored session whose owner cannot be read', async () => {
+  const broker = await start({}, successor);
+  persistenceOf(broker).cleanSubscriptions = () => Promise.reject(new Error('disk'));
+  expect((await connectLater(broker, NOW + 1)).connack.returnCode).toBe(3);
+});
