@@ -16,7 +16,7 @@ export type {
   RefusedNotice,
   RenewedNotice,
 } from './notices.js';
-export { DEFAULT_LIMITS, type LatchkeyOptions, type Limits } from './options.js';
+export { DEFAULT_LIMITS, type FeedOptions, type LatchkeyOptions, type Limits } from './options.js';
 export { DEFAULT_PROTECTION, type ProtectionOptions } from './protection-options.js';
 export type { Handshake } from './stream-guard.js';
 export type { ClaimPath } from './trust/claim-path.js';

@@ -14,7 +14,6 @@ import {
   type HttpClient,
   parseIssuer,
   parseResourceId,
-  SIGNING_ALGORITHMS,
   silentLogger,
   systemClock,
 } from '@latchkey/shared';
@@ -42,8 +41,9 @@ import { createSessionClock } from './session-clock.js';
 import { createSessions } from './sessions.js';
 import { createSharedRights } from './shared-rights.js';
 import { createStreamGuards, type Handshake } from './stream-guard.js';
+import { type AuthorityTrust, createAuthorityTrust } from './trust/authority-trust.js';
+import { type BrokerState, openBrokerState } from './trust/broker-state.js';
 import { createIssuedTokens } from './trust/issued-token.js';
-import { createIssuerKeys, createMetadataLocator } from './trust/jwks.js';
 import { createMintedTokens } from './trust/minted-token.js';
 import { createServiceInstances } from './trust/service-instances.js';
 import { createThirdParties } from './trust/third-parties.js';
@@ -70,7 +70,7 @@ export interface Latchkey {
   readonly events: Events;
   /** Counters and gauges in the text format of Prometheus. */
   metrics(): string;
-  /** Whether keys of an issuer are at hand, so that clients can be let in. */
+  /** Whether keys of an issuer are at hand and, with a feed, its clients, so that clients can be let in. */
   isReady(): boolean;
   /** Ends every session and connection of the plugin, and its timers. */
   close(): Promise<void>;
@@ -83,15 +83,28 @@ const JWKS_TIMEOUT_MS = 4_000;
 const MAX_SHARED_RIGHTS = 1000;
 
 export function createLatchkey(options: LatchkeyOptions): Latchkey {
+  const state = options.stateFile === undefined ? undefined : openBrokerState(options.stateFile);
+  try {
+    return assemble(options, state);
+  } catch (error) {
+    state?.close();
+    throw error;
+  }
+}
+
+function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Latchkey {
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
   const protectionOptions = resolveProtection(options.protection);
   const tokenIn = resolveChoice('tokenIn', TOKEN_PLACES, options.tokenIn);
   const instances = resolveChoice('serviceInstances', SERVICE_INSTANCES, options.serviceInstances);
   const maxStalenessSeconds = resolveMaxStaleness(options.maxStalenessSeconds);
-  const { clients, clock = systemClock, logger = silentLogger } = options;
+  const { clock = systemClock, logger = silentLogger } = options;
   const sessionClock = createSessionClock(clock, options.graceSeconds ?? 0);
   const issuer = options.issuer === undefined ? undefined : parseIssuer(options.issuer);
+  if (options.feed !== undefined && (issuer === undefined || options.clients !== undefined)) {
+    throw new TypeError('a feed needs an issuer, and gives the clients itself');
+  }
   const createHttp = (ca: string | undefined): HttpClient =>
     options.http ??
     createHttpClient({
@@ -100,30 +113,35 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
       ...(ca === undefined ? {} : { ca }),
     });
 
-  const metrics = createMetrics({
-    sessions: () => sessions.size,
-    knownTokens: () => knownTokens.size,
-    issuerKeys: () => new Map([...keys].map(([of, { size }]) => [of, size])),
-  });
+  const metrics = createMetrics(
+    {
+      sessions: () => sessions.size,
+      knownTokens: () => knownTokens.size,
+      issuerKeys: () => new Map([...keys].map(([of, { size }]) => [of, size])),
+    },
+    () => trust?.formatMetrics() ?? [],
+  );
   const { events, notify } = createNotices({ logger, count: metrics.count });
   const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
   const onKeyRemoved = () => knownTokens.clear();
   const thirdParties = createThirdParties(options.thirdPartyIssuers ?? [], {
     own: { issuer, audience },
-    ...{ createHttp, clock, logger, onKeyRemoved },
+    ...{ createHttp, clock, logger, onKeyRemoved, copies: state?.copies },
   });
   const keys = new Map(thirdParties.keys);
   const verifiers = [...thirdParties.verifiers];
   const rightsOf = createSharedRights(MAX_SHARED_RIGHTS);
   let admissions = admitAll;
+  let { clients } = options;
+  let trust: AuthorityTrust | undefined;
   if (issuer !== undefined) {
-    const http = createHttp(options.issuerCa);
-    const own = createIssuerKeys({
-      ...{ issuer, http, clock, logger, onKeyRemoved },
-      ...{ locate: createMetadataLocator(http, issuer), algorithms: SIGNING_ALGORITHMS },
+    trust = createAuthorityTrust({
+      ...{ issuer, resource: audience, state, feed: options.feed, maxStalenessSeconds },
+      ...{ http: createHttp(options.issuerCa), clock, logger, onKeyRemoved },
     });
-    keys.set(issuer, own);
-    verifiers.push(createIssuedTokens({ issuer, audience, clock, findKey: own.findKey }));
+    clients = trust.clients ?? clients;
+    keys.set(issuer, trust.keys);
+    verifiers.push(createIssuedTokens({ issuer, audience, clock, findKey: trust.keys.findKey }));
     if (clients !== undefined) {
       const registry = { issuer, audience, clients, clock, rightsOf, maxStalenessSeconds };
       verifiers.push(createMintedTokens(registry));
@@ -167,11 +185,13 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
       }
       sessions.sweep();
       guards.sweep();
+      trust?.sweep();
     }
   };
 
   const start = (): void => {
-    running ??= Promise.all([...[...keys.values()].map((one) => one.run(stop.signal)), sweep()]);
+    const all = [...thirdParties.keys.values(), ...(trust === undefined ? [] : [trust])];
+    running ??= Promise.all([...all.map((one) => one.run(stop.signal)), sweep()]);
   };
 
   return {
@@ -208,12 +228,13 @@ export function createLatchkey(options: LatchkeyOptions): Latchkey {
     }),
     events,
     metrics: metrics.format,
-    isReady: () => [...keys.values()].some(({ size }) => size > 0),
+    isReady: () => [...keys.values()].some(({ size }) => size > 0) && trust?.isReady() !== false,
     close: async () => {
       stop.abort();
       guards.destroyAll();
       sessions.endAll();
       await running;
+      state?.close();
     },
   };
 }

@@ -43,13 +43,27 @@ function head(name: string, type: 'counter' | 'gauge', help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}`;
 }
 
-function formatIssuerKeys(keys: ReadonlyMap<string, number>): string {
-  const name = 'latchkey_issuer_keys';
-  const lines = [...keys].map(([issuer, size]) => `${name}{issuer="${issuer}"} ${size}`);
-  return [head(name, 'gauge', 'Keys of an issuer at hand.'), ...lines].join('\n');
+type Samples = readonly (readonly [label: string, value: number])[];
+
+/** One metric in the text format, without a line end behind it. */
+export function formatMetric(
+  name: string,
+  type: 'counter' | 'gauge',
+  help: string,
+  value: number | Samples,
+): string {
+  const samples: Samples = typeof value === 'number' ? [['', value]] : value;
+  const lines = samples.map(
+    ([label, sample]) => `${name}${label} ${sample === Number.POSITIVE_INFINITY ? '+Inf' : sample}`,
+  );
+  return [head(name, type, help), ...lines].join('\n');
 }
 
-export function createMetrics(gauges: Gauges): Metrics {
+/** `formatMore` gives the metrics of other parts, one text each. */
+export function createMetrics(
+  gauges: Gauges,
+  formatMore: () => readonly string[] = () => [],
+): Metrics {
   const counts = new Map<EventName, Map<string, number>>();
   for (const name of Object.keys(COUNTERS) as EventName[]) {
     const hasReason = name.endsWith('-refused') || name === 'banned' || name === 'revoked';
@@ -58,18 +72,8 @@ export function createMetrics(gauges: Gauges): Metrics {
 
   const formatCounter = (event: EventName): string => {
     const [name, help] = COUNTERS[event];
-    const lines = [...(counts.get(event) ?? [])].map(
-      ([label, value]) => `${name}${label} ${value}`,
-    );
-    return [head(name, 'counter', help), ...lines].join('\n');
+    return formatMetric(name, 'counter', help, [...(counts.get(event) ?? [])]);
   };
-  const formatValue = (
-    name: string,
-    type: 'counter' | 'gauge',
-    help: string,
-    value: number,
-  ): string => `${head(name, type, help)}\n${name} ${value}`;
-
   return {
     count: (event, reason) => {
       const values = counts.get(event);
@@ -80,26 +84,32 @@ export function createMetrics(gauges: Gauges): Metrics {
       const { user, system } = process.cpuUsage();
       return [
         ...[...counts.keys()].map(formatCounter),
-        formatValue('latchkey_sessions', 'gauge', 'Sessions now.', gauges.sessions()),
-        formatValue(
+        formatMetric('latchkey_sessions', 'gauge', 'Sessions now.', gauges.sessions()),
+        formatMetric(
           'latchkey_known_tokens',
           'gauge',
           'Verified tokens remembered.',
           gauges.knownTokens(),
         ),
-        formatIssuerKeys(gauges.issuerKeys()),
-        formatValue(
+        formatMetric(
+          'latchkey_issuer_keys',
+          'gauge',
+          'Keys of an issuer at hand.',
+          [...gauges.issuerKeys()].map(([issuer, size]) => [`{issuer="${issuer}"}`, size] as const),
+        ),
+        formatMetric(
           'process_resident_memory_bytes',
           'gauge',
           'Resident memory size.',
           process.memoryUsage.rss(),
         ),
-        formatValue(
+        formatMetric(
           'process_cpu_seconds_total',
           'counter',
           'Processor time used.',
           (user + system) / 1e6,
         ),
+        ...formatMore(),
         '',
       ].join('\n');
     },

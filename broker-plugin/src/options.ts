@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import type { Clock, HttpClient, Logger, Signer } from '@latchkey/shared';
 import type { TokenPlace } from './authenticate.js';
 import type { ProtectionOptions } from './protection-options.js';
 import type { ClientTable } from './trust/client-table.js';
@@ -66,6 +66,27 @@ export const SERVICE_INSTANCES: readonly [ServiceInstances, ...ServiceInstances[
   'any',
 ];
 
+interface FeedOptionsBase {
+  /**
+   * Client id of this broker at the authority: a service with the scope `feed:read` at
+   * `<issuer>/api`.
+   */
+  readonly clientId: string;
+}
+
+/** How the broker follows the authority's trust feed. Needs a `stateFile`. */
+export type FeedOptions =
+  | (FeedOptionsBase & {
+      /** Signs for the broker. */
+      readonly signer: Signer;
+      readonly keyFile?: undefined;
+    })
+  | (FeedOptionsBase & {
+      readonly signer?: undefined;
+      /** The broker's Ed25519 key, PKCS#8 in PEM, readable by its owner alone. */
+      readonly keyFile: string;
+    });
+
 export interface LatchkeyOptions {
   /**
    * Issuer identifier of the authority, such as `https://id.example`. May be left out when there is a
@@ -84,6 +105,16 @@ export interface LatchkeyOptions {
   readonly http?: HttpClient;
   /** PEM of the certificate authorities to trust for the issuer instead of the system's. */
   readonly issuerCa?: string;
+  /**
+   * File for copies of issuers' keys and of the trust feed, so that a restart does not need the
+   * authority. Made when it is not there; of this broker alone. Default: copies in memory.
+   */
+  readonly stateFile?: string;
+  /**
+   * What the broker follows to know the authority's clients. Default: no feed, unless `clients` says
+   * more; then a revocation takes effect when the token expires.
+   */
+  readonly feed?: FeedOptions;
   readonly limits?: Partial<Limits>;
   /**
    * Default `password`, with the client id as user name. `username` is for clients that can send

@@ -18,6 +18,7 @@ import {
 import type { TokenVerifier } from '../verify-token.js';
 import { type ClientNamespaces, createClientNamespaces } from './client-namespaces.js';
 import { createIssuerKeys, type IssuerKeys } from './jwks.js';
+import type { KeyCopies } from './key-copies.js';
 import { createKeySetDiscovery } from './key-set-discovery.js';
 import {
   checkIssuers,
@@ -63,16 +64,18 @@ export function createThirdParties(
     readonly clock: Clock;
     readonly logger: Logger;
     readonly onKeyRemoved: () => void;
+    /** Where their keys are kept for the next start. */
+    readonly copies?: KeyCopies | undefined;
   },
 ): ThirdParties {
-  const { own, createHttp, clock, logger, onKeyRemoved } = deps;
+  const { own, createHttp, clock, logger, onKeyRemoved, copies } = deps;
   const { issuers, namespaces } = parseThirdParties(options, own);
   const keys = new Map<string, IssuerKeys>();
   const verifiers = issuers.map((thirdParty) => {
     const { issuer, algorithms, jwksUri, ca } = thirdParty;
     const http = createHttp(ca);
     const issuerKeys = createIssuerKeys({
-      ...{ issuer, algorithms, http, clock, logger, onKeyRemoved },
+      ...{ issuer, algorithms, http, clock, logger, onKeyRemoved, copies },
       locate: jwksUri === undefined ? createKeySetDiscovery(http, issuer) : async () => jwksUri,
     });
     keys.set(issuer, issuerKeys);

@@ -15,19 +15,19 @@ import {
 } from '@latchkey/shared';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
-import { createKeyCopies } from '../../broker-plugin/src/trust/key-copies.ts';
-import { createReplica, type Replica } from '../../broker-plugin/src/trust/replica.ts';
-import { openStateFile } from '../../broker-plugin/src/trust/state-file.ts';
-import { type CapturedLog, createCapturedLog } from '../helpers/captured-log.ts';
+import { createKeyCopies } from '../../../broker-plugin/src/trust/key-copies.ts';
+import { createReplica, type Replica } from '../../../broker-plugin/src/trust/replica.ts';
+import { openStateFile } from '../../../broker-plugin/src/trust/state-file.ts';
+import { type CapturedLog, createCapturedLog } from '../../helpers/captured-log.ts';
 import {
   changesPage,
   createFeedModel,
   type FeedModel,
   feedClient,
   snapshotPage,
-} from '../helpers/feed-model.ts';
-import { AUDIENCE, ISSUER, KEY, NOW, OTHER_KEY } from '../helpers/jwts.ts';
-import { ROOT, temporaryDir } from '../helpers/processes.ts';
+} from '../../helpers/feed-model.ts';
+import { AUDIENCE, ISSUER, KEY, NOW, OTHER_KEY } from '../../helpers/jwts.ts';
+import { ROOT, temporaryDir } from '../../helpers/processes.ts';
 
 const ID = parseClientId('t-1');
 const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];

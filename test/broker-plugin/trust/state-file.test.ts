@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { ConfigError } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import { expect, test } from 'vitest';
-import { createKeyCopies } from '../../broker-plugin/src/trust/key-copies.ts';
-import { openStateFile } from '../../broker-plugin/src/trust/state-file.ts';
-import { temporaryDir } from '../helpers/processes.ts';
+import { createKeyCopies } from '../../../broker-plugin/src/trust/key-copies.ts';
+import { openStateFile } from '../../../broker-plugin/src/trust/state-file.ts';
+import { temporaryDir } from '../../helpers/processes.ts';
 
 const newPath = () => join(temporaryDir(), 'state.db');
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
