@@ -35,6 +35,7 @@ import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
 import type { StreamGuards } from './stream-guard.js';
 import { createSubscribeAnswers } from './subscribe-answers.js';
+import type { ClientNamespaces } from './trust/client-namespaces.js';
 import type { ClientTable } from './trust/client-table.js';
 
 export interface InstallDeps {
@@ -43,6 +44,7 @@ export interface InstallDeps {
   readonly admissions: Admissions;
   /** `undefined`: there is no registry to follow. */
   readonly clients: ClientTable | undefined;
+  readonly namespaces: ClientNamespaces;
   readonly rightsOf: RightsOf;
   readonly sessions: Sessions;
   readonly guards: StreamGuards;
@@ -285,7 +287,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   if (clients === undefined) return () => undefined;
   return followRegistry({
     ...{ clients, admissions, rightsOf, sessions, rightsChanges, clock, logger },
-    ...{ stored, purge, registrations },
+    ...{ stored, purge, registrations, namespaces: deps.namespaces },
     changeTimeoutMs: limits.authenticateTimeoutMs,
   });
 }

@@ -25,6 +25,7 @@ import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import type { StoredSessions } from './stored-sessions.js';
 import { withinTime } from './time-limit.js';
+import type { ClientNamespaces } from './trust/client-namespaces.js';
 import type { ClientTable } from './trust/client-table.js';
 
 /** Clients or sessions judged at once, which takes a few milliseconds. */
@@ -35,6 +36,7 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 /** Follows the registry until what it returns is called. */
 export function followRegistry(deps: {
   readonly clients: ClientTable;
+  readonly namespaces: ClientNamespaces;
   readonly admissions: Admissions;
   readonly rightsOf: RightsOf;
   readonly sessions: Sessions;
@@ -47,7 +49,7 @@ export function followRegistry(deps: {
   readonly changeTimeoutMs: number;
 }): () => void {
   const { clients, admissions, rightsOf, sessions, rightsChanges } = deps;
-  const { stored, purge, registrations, clock, logger, changeTimeoutMs } = deps;
+  const { stored, purge, registrations, namespaces, clock, logger, changeTimeoutMs } = deps;
   /** Clients whose sessions are to be judged. */
   const changed = new Set<ClientId>();
   /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
@@ -146,13 +148,16 @@ export function followRegistry(deps: {
     isRunning = false;
   };
 
+  /** I7: the registry has no say on ids of a third party, not even when it has such a client. */
+  const isOurs = (id: ClientId): boolean => namespaces.holderOf(id) === undefined;
+
   const end = clients.onChange((news) => {
-    if (news === 'all') for (const id of sessions.clientIds()) changed.add(id);
-    else
-      for (const { id } of news) {
-        changed.add(id);
-        left.set(id, id);
-      }
+    const ids = news === 'all' ? sessions.clientIds() : news.map(({ id }) => id);
+    for (const id of ids) {
+      if (!isOurs(id)) continue;
+      changed.add(id);
+      if (news !== 'all') left.set(id, id);
+    }
     if (!isRunning) void run();
   });
 

@@ -203,6 +203,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
         renew,
         admissions,
         clients,
+        namespaces: thirdParties.namespaces,
         rightsOf,
         sessions,
         guards,

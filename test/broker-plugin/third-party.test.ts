@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
 import { type GuardedBroker, startGuardedBroker } from '../helpers/guarded-broker.ts';
 import { BROKER } from '../helpers/issuer-server.ts';
+import { createMemoryClients, feedClient, type MemoryClients } from '../helpers/memory-clients.ts';
 import { publishPacket, subscribePacket, type WireClient } from '../helpers/mqtt-wire.ts';
 import {
   makeKey,
@@ -662,4 +663,37 @@ test('a token of ours is what it was: signed by us alone, without aliases', asyn
   expect(await latchkey.explain({ token, action: 'publish', topic })).toMatchObject({
     ...{ allowed: false, reason: 'no-scope', clientId: 't-1' },
   });
+});
+
+test.each<{ name: string; change: (clients: MemoryClients) => void }>([
+  { name: 'a fresh snapshot', change: (clients) => clients.replaceAll(feedClient()) },
+  {
+    name: 'a client of our own by the same id, revoked',
+    change: (clients) => clients.put(feedClient({ id: 'keycloak:t-42', status: 'revoked' })),
+  },
+  {
+    name: 'a client of our own by the same id, without rights',
+    change: (clients) => clients.put(feedClient({ id: 'keycloak:t-42', scope: '' })),
+  },
+])('I7: $name leaves a session of theirs, and what it stored, as it is', async ({ change }) => {
+  const clients = createMemoryClients(feedClient());
+  const broker = await setup({}, { clients });
+  const token = broker.server.token({ claims: { scope: 'telemetry commands' } });
+  const id = 'keycloak:t-42';
+  const stay = { clientId: id, username: id, clean: false };
+  const client = await broker.connect(token, stay);
+  client.send(subscribePacket({ [`devices/${id}/commands/+`]: 1 }));
+  await client.next('suback');
+  change(clients);
+  for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setImmediate(resolve));
+  client.send(publishPacket(`devices/${id}/telemetry/x`, 1));
+  await client.next('puback');
+  client.send({ cmd: 'disconnect' });
+  await client.closed;
+  const again = await broker.connect(token, stay);
+  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+  const { persistence } = broker.aedes as unknown as {
+    persistence: { subscriptionsByClient(client: object): Promise<readonly object[]> };
+  };
+  expect(await persistence.subscriptionsByClient({ id })).toHaveLength(1);
 });
