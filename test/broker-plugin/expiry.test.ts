@@ -198,3 +198,29 @@ test('I5: close ends every session and every connection that waits', async () =>
   await broker.latchkey.close();
   await Promise.all([client.closed, waiting.closed]);
 });
+
+test('I11: thousands that expire in the same second end in slices, and each ends once', async () => {
+  const clock = createDrivenClock();
+  let ended = 0;
+  const notify = () => undefined;
+  const sessions = createSessions({ clock, logger: createCapturedLog(), notify });
+  const expiresAt = clock.now() + 5;
+  for (let i = 0; i < 2001; i += 1) {
+    const session = sessions.open({
+      ...{ connection: {}, context: context(expiresAt), will: undefined },
+      disconnect: () => {
+        ended += 1;
+      },
+    });
+    sessions.begin(session);
+  }
+  clock.set(expiresAt);
+  const perTurn: number[] = [];
+  for (let before = 0; sessions.size > 0; before = ended) {
+    sessions.sweep(); // the second of a slow machine may be over before the first sweep is
+    await new Promise((resolve) => setImmediate(resolve));
+    perTurn.push(ended - before);
+  }
+  expect(ended).toBe(2001);
+  expect(Math.max(...perTurn)).toBeLessThanOrEqual(100);
+});

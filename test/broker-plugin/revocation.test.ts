@@ -526,3 +526,39 @@ test('I2: nobody gets a stored session whose owner cannot be read', async () => 
   persistenceOf(broker).cleanSubscriptions = () => Promise.reject(new Error('disk'));
   expect((await connectLater(broker, NOW + 1)).connack.returnCode).toBe(3);
 });
+
+test('I11: a page of a thousand clients is carried out in slices, revocations before what is stored', async () => {
+  const broker = await start();
+  const persistence = persistenceOf(broker);
+  const client = await broker.connect();
+  const before = broker.clients.lookUps;
+  const ids = Array.from({ length: 1000 }, (_, i) => `c-${i}`);
+  const turns: number[] = [];
+  let purged = 0;
+  const { cleanSubscriptions } = persistence;
+  persistence.cleanSubscriptions = (one) => {
+    purged += 1;
+    expect(broker.log.all('session.revoked')).toHaveLength(1);
+    return cleanSubscriptions.call(persistence, one);
+  };
+  broker.clients.put(
+    ...ids.map((id) => feedClient({ id, status: 'revoked' })),
+    feedClient({ status: 'revoked' }),
+  );
+  expect(broker.clients.lookUps).toBe(before);
+  for (let last = 0; purged < 1001; last = purged) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns.push(purged - last);
+  }
+  expect(Math.max(...turns)).toBeLessThanOrEqual(100);
+  await client.closed;
+});
+
+test('a client that changes while its change is carried out is judged by the last word', async () => {
+  const broker = await start();
+  const client = await broker.connect();
+  broker.clients.put(feedClient({ status: 'suspended' }));
+  broker.clients.put(feedClient());
+  await applied();
+  await settled(client);
+});
