@@ -11,7 +11,13 @@ import { systemClock } from '@latchkey/shared';
 import { runProgram } from './cli/program.js';
 
 const stop = new AbortController();
-for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+/** The first signal ends the broker in order. Nobody listens for a second one, so it ends it at once. */
+const onStop = (): void => {
+  for (const name of STOP_SIGNALS) process.removeListener(name, onStop);
+  stop.abort();
+};
+for (const name of STOP_SIGNALS) process.on(name, onStop);
 
 process.exitCode = await runProgram(process.argv.slice(2), {
   stdout: process.stdout,

@@ -58,6 +58,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'service_instances',
       'grace_seconds',
       'log_level',
+      'drain_seconds',
       'max_connections',
       'pending_connects',
       'connect_bytes',

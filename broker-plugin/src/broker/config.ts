@@ -61,12 +61,16 @@ export interface BrokerConfig {
   /** Connections at once, for each listener. */
   readonly maxConnections: number;
   readonly persistence: PersistenceConfig;
+  /** How long connections may finish what they began when the broker ends. */
+  readonly drainMs: number;
   readonly listen: readonly ListenConfig[];
   /** `undefined`: nowhere. */
   readonly monitor: MonitorConfig | undefined;
 }
 
 const MAX_LISTENERS = 16;
+const DEFAULT_DRAIN_SECONDS = 5;
+const MAX_DRAIN_SECONDS = 300;
 
 const text = v.string();
 
@@ -148,6 +152,7 @@ const configSchema = (isInsecure: boolean) =>
       service_instances: v.optional(v.picklist(SERVICE_INSTANCES), SERVICE_INSTANCES[0]),
       grace_seconds: v.optional(whole(0, MAX_GRACE_SECONDS), 0),
       log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
+      drain_seconds: v.optional(whole(0, MAX_DRAIN_SECONDS), DEFAULT_DRAIN_SECONDS),
       limits: v.optional(limitsSchema, {}),
       protection: v.optional(protectionSchema, {}),
       persistence: v.optional(persistenceSchema(isInsecure), { type: 'memory' }),
@@ -189,6 +194,7 @@ export function parseBrokerConfig(
     limits: limits.limits,
     protection,
     persistence: config.persistence,
+    drainMs: config.drain_seconds * 1000,
     listen: listen.map(listenConfig),
     monitor: http,
   });

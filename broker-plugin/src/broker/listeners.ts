@@ -42,6 +42,8 @@ export interface Listener {
   readonly port: number;
   /** Reads certificate and key anew, for connections from now on. Keeps the old ones on a failure. */
   reload(): Promise<void>;
+  /** Stops accepting; the connections it has stay. */
+  stop(): void;
   /** Stops accepting and resolves when every connection is gone; ends those that did not come far. */
   close(): Promise<void>;
 }
@@ -170,6 +172,10 @@ export async function openListener(options: ListenerOptions, index: number): Pro
   }
   server.maxConnections = maxConnections;
   const port = await listenOn(server, config, entry);
+  const closed = once(server, 'close');
+  const stop = (): void => {
+    if (server.listening) server.close();
+  };
   return {
     type,
     host,
@@ -178,11 +184,12 @@ export async function openListener(options: ListenerOptions, index: number): Pro
       const next = await tlsOf(config, entry);
       if (next !== undefined) (server as TlsServer).setSecureContext(next);
     },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-        if ('closeAllConnections' in server) (server as Server).closeAllConnections();
-      }),
+    stop,
+    close: async () => {
+      stop();
+      for (const socket of sockets) socket.destroy();
+      if ('closeAllConnections' in server) (server as Server).closeAllConnections();
+      await closed;
+    },
   };
 }

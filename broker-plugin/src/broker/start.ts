@@ -8,6 +8,7 @@
  * @module
  */
 import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
@@ -15,7 +16,8 @@ import { openPersistence } from '../persistence/open-persistence.js';
 import type { ThirdPartyIssuerOptions } from '../trust/third-party-issuer.js';
 import { readCertificates } from './certificates.js';
 import type { BrokerConfig } from './config.js';
-import { ListenError, type Listener, openListener } from './listeners.js';
+import { drain } from './drain.js';
+import { type Accept, ListenError, type Listener, openListener } from './listeners.js';
 import { type Monitor, openMonitor } from './monitor.js';
 import type { ThirdPartyConfig } from './third-party-config.js';
 
@@ -24,6 +26,8 @@ export interface Broker {
   readonly monitor: Monitor | undefined;
   /** Reads the certificates and their keys anew; a listener that cannot keeps what it has. */
   reload(): Promise<void>;
+  /** Stops accepting, and lets the connections finish what they began, for a bounded time. */
+  drain(): Promise<void>;
   /** Stops accepting, ends the sessions, and resolves when nothing is left. */
   close(): Promise<void>;
 }
@@ -66,6 +70,25 @@ export async function startBroker(
   const listeners: Listener[] = [];
   let monitor: Monitor | undefined;
 
+  const connections = new Set<Duplex>();
+  const accept: Accept = (stream, request) => {
+    const guarded = latchkey.guard(stream, request);
+    if (guarded.destroyed) return;
+    connections.add(guarded);
+    guarded.once('close', () => connections.delete(guarded));
+    aedes.handle(guarded, request);
+  };
+
+  const drainConnections = async (): Promise<void> => {
+    for (const listener of listeners) listener.stop();
+    const count = connections.size;
+    logger.info({ event: 'broker.draining', connections: count }, 'finishing what was begun');
+    const left = await drain(connections, { clock: deps.clock, timeoutMs: config.drainMs });
+    if (left === 0) return;
+    const fields = { event: 'drain.incomplete', connections: left };
+    logger.warn(fields, 'the time for draining is over; these connections are cut off');
+  };
+
   const close = async (): Promise<void> => {
     const closed = listeners.map((listener) => listener.close());
     await monitor?.close();
@@ -98,10 +121,7 @@ export async function startBroker(
           maxConnections,
           maxMessageBytes: limits.packetBytes,
           handshakeTimeoutMs: limits.connectTimeoutMs,
-          accept: (stream, request) => {
-            const guarded = latchkey.guard(stream, request);
-            if (!guarded.destroyed) aedes.handle(guarded, request);
-          },
+          accept,
         },
         index,
       );
@@ -121,5 +141,5 @@ export async function startBroker(
     await close();
     throw error;
   }
-  return { listeners, monitor, reload, close };
+  return { listeners, monitor, reload, drain: drainConnections, close };
 }

@@ -38,6 +38,7 @@ export async function runRun(options: ConfigOptions, io: Io): Promise<number> {
     });
   });
   if (!io.signal.aborted) await once(io.signal, 'abort');
+  await broker.drain();
   await broker.close();
   logger.info({ event: 'broker.stopped' }, 'stopped');
   return EXIT.ok;
