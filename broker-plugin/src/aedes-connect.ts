@@ -30,10 +30,9 @@ import { asError, once, runHost } from './host-hooks.js';
 import { REASON, type ReasonCode, reasonCodeOf, returnCodeOf } from './mqtt-codes.js';
 import { refusingConnack } from './mqtt5-packets.js';
 import type { Notify } from './notices.js';
-import type { Limits } from './options.js';
 import { propertiesProblem } from './packet-properties.js';
 import { BannedError } from './protection.js';
-import { withinTime } from './time-limit.js';
+import type { WithinTime } from './time-limit.js';
 import type { SessionContext } from './verify-token.js';
 
 export interface ConnectHooks {
@@ -96,7 +95,7 @@ export function createConnectHooks(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
-  readonly limits: Limits;
+  readonly withinTime: WithinTime;
   readonly tokenIn: TokenPlace;
   readonly isGuarded: (client: Client) => boolean;
   /** Known even when the connection is gone meanwhile. */
@@ -106,8 +105,8 @@ export function createConnectHooks(deps: {
   /** Opens the session. Throws when it cannot be kept within its bounds. */
   readonly open: (client: Client, packet: ConnectPacket, admission: Admission) => void;
 }): ConnectHooks {
-  const { broker, authenticate, clock, logger, notify, limits, tokenIn, isGuarded, narrow, open } =
-    deps;
+  const { broker, authenticate, clock, logger, notify, withinTime, tokenIn } = deps;
+  const { isGuarded, narrow, open } = deps;
   const addressOfPending = (client: Client) => deps.guardedAddressOf(client) ?? addressOf(client);
   const pendings = new WeakMap<Client, Pending>();
 
@@ -237,7 +236,7 @@ export function createConnectHooks(deps: {
         if (packet.clean === false) await narrow(client, admission.context);
         return admission;
       };
-      withinTime(clock, limits.authenticateTimeoutMs, work())
+      withinTime(work())
         .then((admission) => {
           if (client.closed) return; // Aedes forgets the answer too
           if (clock.now() >= admission.context.expiresAt) {

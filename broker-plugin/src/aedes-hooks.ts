@@ -35,6 +35,7 @@ import type { RightsOf } from './shared-rights.js';
 import { createStoredSessions } from './stored-sessions.js';
 import type { StreamGuards } from './stream-guard.js';
 import { createSubscribeAnswers } from './subscribe-answers.js';
+import type { WithinTime } from './time-limit.js';
 import type { ClientNamespaces } from './trust/client-namespaces.js';
 import type { ClientTable } from './trust/client-table.js';
 
@@ -54,6 +55,7 @@ export interface InstallDeps {
   readonly logger: Logger;
   readonly notify: Notify;
   readonly limits: Limits;
+  readonly withinTime: WithinTime;
   readonly tokenIn: TokenPlace;
   /** Whether the plugin is about to end all sessions. */
   readonly isClosing: () => boolean;
@@ -142,6 +144,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     notify,
     limits,
+    withinTime,
     tokenIn,
     isClosing,
   } = deps;
@@ -218,10 +221,9 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     broker,
     renew,
     rightsChanges,
-    clock,
     logger,
     notify,
-    limits,
+    withinTime,
     sessionOf,
     endRefused: endFor,
   });
@@ -232,7 +234,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     clock,
     logger,
     notify,
-    limits,
+    withinTime,
     tokenIn,
     isGuarded: ({ conn }) => guards.isHolding(conn),
     guardedAddressOf: ({ conn }) => guards.addressOf(conn),
@@ -286,8 +288,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
   if (clients === undefined) return () => undefined;
   return followRegistry({
-    ...{ clients, admissions, rightsOf, sessions, rightsChanges, clock, logger },
-    ...{ stored, purge, registrations, namespaces: deps.namespaces },
-    changeTimeoutMs: limits.authenticateTimeoutMs,
+    ...{ clients, admissions, rightsOf, sessions, rightsChanges, logger },
+    ...{ stored, purge, registrations, namespaces: deps.namespaces, withinTime },
   });
 }

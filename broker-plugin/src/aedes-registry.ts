@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { type ClientId, type Clock, decide, type Logger, OAuthError } from '@latchkey/shared';
+import { type ClientId, decide, type Logger, OAuthError } from '@latchkey/shared';
 import type { Admissions } from './admission.js';
 import type { RightsChanges } from './aedes-rights.js';
 import type { Client } from './aedes-types.js';
@@ -24,7 +24,7 @@ import type { SessionRegistrations } from './session-registration.js';
 import type { Session, Sessions } from './sessions.js';
 import type { RightsOf } from './shared-rights.js';
 import type { StoredSessions } from './stored-sessions.js';
-import { withinTime } from './time-limit.js';
+import type { WithinTime } from './time-limit.js';
 import type { ClientNamespaces } from './trust/client-namespaces.js';
 import type { ClientTable } from './trust/client-table.js';
 
@@ -44,12 +44,11 @@ export function followRegistry(deps: {
   readonly stored: StoredSessions;
   readonly purge: PurgeSession;
   readonly registrations: SessionRegistrations;
-  readonly clock: Clock;
   readonly logger: Logger;
-  readonly changeTimeoutMs: number;
+  readonly withinTime: WithinTime;
 }): () => void {
   const { clients, admissions, rightsOf, sessions, rightsChanges } = deps;
-  const { stored, purge, registrations, namespaces, clock, logger, changeTimeoutMs } = deps;
+  const { stored, purge, registrations, namespaces, logger, withinTime } = deps;
   /** Clients whose sessions are to be judged. */
   const changed = new Set<ClientId>();
   /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
@@ -68,7 +67,7 @@ export function followRegistry(deps: {
   const changeRights = (session: Session, context: Session['context']): void => {
     const { clientId } = context;
     const client = session.connection as Client;
-    withinTime(clock, changeTimeoutMs, rightsChanges.swap(client, session, context)).then(
+    withinTime(rightsChanges.swap(client, session, context)).then(
       (endedSubscriptions) => {
         const fields = { event: 'session.changed', clientId, endedSubscriptions };
         logger.info(fields, 'rights of a session changed');

@@ -12,23 +12,16 @@
  *
  * @module
  */
-import {
-  type Clock,
-  InvalidRequestError,
-  type Logger,
-  OAuthError,
-  UnavailableError,
-} from '@latchkey/shared';
+import { InvalidRequestError, type Logger, OAuthError, UnavailableError } from '@latchkey/shared';
 import type { RightsChanges } from './aedes-rights.js';
 import { type Aedes, type Client, type Hook, isMqtt5, type PublishPacket } from './aedes-types.js';
 import { forLog } from './decision-log.js';
 import { asError, once } from './host-hooks.js';
 import { REASON, type ReasonCode } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
-import type { Limits } from './options.js';
 import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
 import type { Session } from './sessions.js';
-import { withinTime } from './time-limit.js';
+import type { WithinTime } from './time-limit.js';
 
 export interface Renewals {
   /** Takes over what is a renewal; everything else goes to `usual`. */
@@ -51,16 +44,14 @@ export function createRenewals(deps: {
   readonly broker: Aedes;
   readonly renew: Renew;
   readonly rightsChanges: RightsChanges;
-  readonly clock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
-  readonly limits: Limits;
+  readonly withinTime: WithinTime;
   readonly sessionOf: (client: Client) => Session | undefined;
   /** Ends the session, telling a client of MQTT 5 why. */
   readonly endRefused: (client: Client, code: ReasonCode) => void;
 }): Renewals {
-  const { broker, renew, rightsChanges, clock, logger, notify, limits, sessionOf, endRefused } =
-    deps;
+  const { broker, renew, rightsChanges, logger, notify, withinTime, sessionOf, endRefused } = deps;
   const underWay = new WeakSet<Session>();
 
   const publish = broker.publish;
@@ -127,7 +118,7 @@ export function createRenewals(deps: {
         return;
       }
       underWay.add(session);
-      withinTime(clock, limits.authenticateTimeoutMs, swap(client, session, request))
+      withinTime(swap(client, session, request))
         .then(() => answer(null), refuse)
         .finally(() => underWay.delete(session))
         .catch(() => undefined);

@@ -41,6 +41,7 @@ import { createSessionClock } from './session-clock.js';
 import { createSessions } from './sessions.js';
 import { createSharedRights } from './shared-rights.js';
 import { createStreamGuards, type Handshake } from './stream-guard.js';
+import { createTimeLimit } from './time-limit.js';
 import { type AuthorityTrust, createAuthorityTrust } from './trust/authority-trust.js';
 import { type BrokerState, openBrokerState } from './trust/broker-state.js';
 import { createIssuedTokens } from './trust/issued-token.js';
@@ -173,6 +174,11 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
     },
   });
   const stop = new AbortController();
+  const withinTime = createTimeLimit({
+    clock,
+    limitMs: limits.authenticateTimeoutMs,
+    signal: stop.signal,
+  });
   let running: Promise<unknown> | undefined;
 
   const sweep = async (): Promise<void> => {
@@ -212,6 +218,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
         logger,
         notify,
         limits,
+        withinTime,
         tokenIn,
         isClosing: () => stop.signal.aborted,
       });

@@ -1,5 +1,8 @@
 /** Addresses as limits count them, and networks of them. */
+
+import { BlockList } from 'node:net';
 import { addressKey, createNetworkMatcher, FormatError, parseNetwork } from '@latchkey/shared';
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 test.each([
@@ -60,4 +63,30 @@ test.each([
 
 test('no network has no address in it', () => {
   expect(createNetworkMatcher([])('127.0.0.1')).toBe(false);
+});
+
+test.each([
+  { network: '::ffff:10.0.0.0/104', address: '10.9.9.9', isIn: true },
+  { network: '::ffff:10.0.0.0/104', address: '11.0.0.0', isIn: false },
+  { network: '::ffff:10.0.0.7', address: '10.0.0.7', isIn: true },
+  { network: '::ffff:10.0.0.7', address: '10.0.0.8', isIn: false },
+  { network: '255.255.255.255', address: '255.255.255.255', isIn: true },
+  { network: '255.255.255.255', address: '255.255.255.254', isIn: false },
+  { network: '::1', address: '::1', isIn: true },
+  { network: '::1', address: '::2', isIn: false },
+])('$address is in $network: $isIn', ({ network, address, isIn }) => {
+  expect(createNetworkMatcher([network])(address)).toBe(isIn);
+});
+
+test('an IPv4 address is in a network when BlockList of Node says so', () => {
+  const byte = fc.constantFrom(0, 1, 10, 127, 128, 192, 254, 255);
+  const address = fc.tuple(byte, byte, byte, byte).map((bytes) => bytes.join('.'));
+  fc.assert(
+    fc.property(address, fc.integer({ min: 0, max: 32 }), address, (network, prefix, asked) => {
+      const list = new BlockList();
+      list.addSubnet(network, prefix, 'ipv4');
+      const isIn = createNetworkMatcher([`${network}/${prefix}`])(asked);
+      expect(isIn).toBe(list.check(asked, 'ipv4'));
+    }),
+  );
 });
