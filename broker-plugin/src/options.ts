@@ -144,16 +144,16 @@ export interface LatchkeyOptions {
   readonly maxStalenessSeconds?: number;
 }
 
-const DEFAULT_MAX_STALENESS_SECONDS = 3600;
-const STALENESS_BOUND_SECONDS = 604_800;
+/** Default and highest value of `maxStalenessSeconds`; the lowest is 1. */
+export const MAX_STALENESS_SECONDS = { standard: 3600, most: 604_800 } as const;
 
 /** The default, or the value within its bounds. */
-export function resolveMaxStaleness(seconds: number = DEFAULT_MAX_STALENESS_SECONDS): number {
-  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= STALENESS_BOUND_SECONDS) {
+export function resolveMaxStaleness(seconds: number = MAX_STALENESS_SECONDS.standard): number {
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_STALENESS_SECONDS.most) {
     return seconds;
   }
   throw new RangeError(
-    `maxStalenessSeconds must be an integer from 1 to ${STALENESS_BOUND_SECONDS}`,
+    `maxStalenessSeconds must be an integer from 1 to ${MAX_STALENESS_SECONDS.most}`,
   );
 }
 

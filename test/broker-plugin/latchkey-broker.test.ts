@@ -28,12 +28,20 @@ test('broker.example.toml shows every option, and what is commented out is the d
   expect(config.protection).toEqual(DEFAULT_PROTECTION);
   expect(config.monitor).toBeUndefined();
   expect(config.issuerCaFile).toBeUndefined();
+  expect(config.stateFile).toBeUndefined();
+  expect(config.feed).toBeUndefined();
   expect(config.persistence).toEqual({ type: 'memory' });
   const uncommented = text.replace(/^# ([a-z_]+ = |\[)/gm, '$1');
   expect(uncommented).not.toBe(text);
   expect(parseBrokerConfig(uncommented, 'broker.example.toml')).toEqual({
     ...config,
     issuerCaFile: '/etc/latchkey/issuer-ca.pem',
+    stateFile: '/var/lib/latchkey-broker/state.db',
+    feed: {
+      clientId: 'broker-1',
+      keyFile: '/etc/latchkey/broker-1.key',
+      maxStalenessSeconds: 3600,
+    },
     listen: [
       ...config.listen,
       {
@@ -57,6 +65,9 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'token_in',
       'service_instances',
       'grace_seconds',
+      'state_file',
+      'client_id',
+      'max_staleness_seconds',
       'log_level',
       'drain_seconds',
       'max_connections',

@@ -25,6 +25,7 @@ import { type PersistenceConfig, persistenceSchema } from '../persistence/persis
 import type { ProtectionOptions } from '../protection-options.js';
 import { MAX_GRACE_SECONDS } from '../session-clock.js';
 import type { ServiceInstances } from '../trust/service-instances.js';
+import { checkFeed, type FeedConfig, feedSchema } from './feed-config.js';
 import { limitsSchema, protectionSchema, whole } from './limits-config.js';
 import { checkIssuers, type ThirdPartyConfig, thirdPartySchema } from './third-party-config.js';
 import type { TlsFiles } from './tls-files.js';
@@ -55,6 +56,9 @@ export interface BrokerConfig {
   readonly tokenIn: TokenPlace;
   readonly serviceInstances: ServiceInstances;
   readonly graceSeconds: number;
+  /** Where copies of keys and of the feed are kept; `undefined`: nowhere. */
+  readonly stateFile: string | undefined;
+  readonly feed: FeedConfig | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly limits: Limits;
   readonly protection: ProtectionOptions;
@@ -151,6 +155,8 @@ const configSchema = (isInsecure: boolean) =>
       token_in: v.optional(v.picklist(TOKEN_PLACES), TOKEN_PLACES[0]),
       service_instances: v.optional(v.picklist(SERVICE_INSTANCES), SERVICE_INSTANCES[0]),
       grace_seconds: v.optional(whole(0, MAX_GRACE_SECONDS), 0),
+      state_file: v.optional(nonEmpty),
+      feed: v.optional(feedSchema),
       log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
       drain_seconds: v.optional(whole(0, MAX_DRAIN_SECONDS), DEFAULT_DRAIN_SECONDS),
       limits: v.optional(limitsSchema, {}),
@@ -166,6 +172,7 @@ const configSchema = (isInsecure: boolean) =>
       third_party_issuer: v.optional(v.array(thirdPartySchema), []),
     }),
     checkIssuers(),
+    checkFeed(),
   );
 
 export interface Exposure {
@@ -189,6 +196,8 @@ export function parseBrokerConfig(
     tokenIn: config.token_in,
     serviceInstances: config.service_instances,
     graceSeconds: config.grace_seconds,
+    stateFile: config.state_file,
+    feed: config.feed,
     logLevel: log_level,
     maxConnections: limits.maxConnections,
     limits: limits.limits,

@@ -53,6 +53,7 @@ export async function startBroker(
 ): Promise<Broker> {
   const { issuerCaFile, thirdPartyIssuers, limits, maxConnections } = config;
   const { issuer, audience, protection, tokenIn, serviceInstances, graceSeconds } = config;
+  const { stateFile, feed } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const stored = await openPersistence(config.persistence, { logger });
@@ -64,6 +65,8 @@ export async function startBroker(
     ...{ issuer, audience, limits, protection, tokenIn, serviceInstances, graceSeconds },
     thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
     ...(trusted ? { issuerCa: trusted.pem } : {}),
+    ...(stateFile === undefined ? {} : { stateFile }),
+    ...(feed === undefined ? {} : { feed, maxStalenessSeconds: feed.maxStalenessSeconds }),
     ...deps,
   });
   latchkey.install(aedes);

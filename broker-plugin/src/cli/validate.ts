@@ -9,13 +9,14 @@
  */
 import { ConfigError, EXIT } from '@latchkey/shared';
 import { loadBrokerConfig } from '../broker/config.js';
+import { checkFeedFiles } from '../broker/feed-config.js';
 import { readTlsFiles, TlsFileError } from '../broker/tls-files.js';
 import { type ConfigOptions, type Io, writeLine } from './io.js';
 
 export async function runValidate(options: ConfigOptions, io: Io): Promise<number> {
-  const { issuer, audience, listen, monitor } = await loadBrokerConfig(options.config, {
-    isInsecure: options.insecure === true,
-  });
+  const config = await loadBrokerConfig(options.config, { isInsecure: options.insecure === true });
+  const { issuer, audience, listen, monitor } = config;
+  checkFeedFiles(options.config, config);
   for (const [i, { tls }] of listen.entries()) {
     if (tls === undefined) continue;
     await readTlsFiles(tls).catch((error: unknown) => {

@@ -12,6 +12,7 @@
  * @module
  */
 import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { ConfigError } from '@latchkey/shared';
 import SqliteDatabase, { type Database } from 'better-sqlite3';
 
@@ -70,6 +71,22 @@ function problem(path: string, message: string): ConfigError {
 /** What helps against everything that is wrong with a copy. */
 const DELETE = 'it is only a copy: stop the broker, delete it, and start the broker again';
 
+function refuseOpenToOthers(path: string, mode: number): void {
+  if ((mode & OTHERS) === 0) return;
+  const shown = (mode & 0o777).toString(8).padStart(4, '0');
+  throw problem(path, `is open to others (mode ${shown}); run: chmod 600 ${path}`);
+}
+
+/** Whether the file could be opened, as far as that can be said without opening it. */
+export function checkStateFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) refuseOpenToOthers(path, found.mode);
+  const folder = dirname(path);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw problem(path, `cannot be made: ${folder} is not a folder`);
+  }
+}
+
 /** Makes the file private from its first moment on; SQLite gives its other files the same mode. */
 function makePrivate(path: string): void {
   try {
@@ -81,10 +98,7 @@ function makePrivate(path: string): void {
   const { size, mode } = statSync(path);
   if (size === 0)
     chmodSync(path, 0o600); // the umask may have taken from it
-  else if ((mode & OTHERS) !== 0) {
-    const shown = (mode & 0o777).toString(8).padStart(4, '0');
-    throw problem(path, `is open to others (mode ${shown}); run: chmod 600 ${path}`);
-  }
+  else refuseOpenToOthers(path, mode);
 }
 
 function numberOf(db: Database, pragma: string): number {
