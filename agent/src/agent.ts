@@ -12,8 +12,8 @@ import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { createActions } from './actions.js';
 import type { AgentConfig } from './config.js';
 import { type Identity, openIdentity } from './identity.js';
-import { createIssuedTokenSource } from './issued-token.js';
 import { type LocalSocket, openLocalSocket } from './local-socket.js';
+import { createTokenSource } from './minted-token.js';
 import type { Message } from './mqtt-connection.js';
 import { OfflineError } from './mqtt-errors.js';
 import { type Outbox, openOutbox } from './outbox.js';
@@ -123,7 +123,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const session = createSession({
       broker,
       clientId: identity.clientId,
-      tokens: createIssuedTokenSource({ identity, signer, cache, http, clock, logger }),
+      tokens: createTokenSource({ identity, signer, cache, http, clock, logger }),
       publisher,
       state,
       subscriptions: config.actions,

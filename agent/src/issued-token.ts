@@ -63,7 +63,7 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
       if (error instanceof UnreachableError) metadata = undefined; // it may have moved
       throw error;
     }
-    await keep(cache.put(purpose, token, now));
+    await keep(cache.put(purpose, token));
     logger.info(
       {
         event: 'token.obtained',

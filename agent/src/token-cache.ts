@@ -19,7 +19,9 @@ const MAX_TOKENS = 32;
 export interface TokenCache {
   /** The token if it may still be presented at `now`. */
   get(purpose: TokenPurpose, now: NumericDate): AccessToken | undefined;
-  put(purpose: TokenPurpose, token: AccessToken, now: NumericDate): Promise<void>;
+  /** The last token that was not refused, expired or not. */
+  last(purpose: TokenPurpose): AccessToken | undefined;
+  put(purpose: TokenPurpose, token: AccessToken): Promise<void>;
   remove(token: AccessToken): Promise<void>;
 }
 
@@ -32,6 +34,7 @@ const fileSchema = v.object({
       issued_at: v.pipe(v.number(), v.safeInteger()),
       expires_at: v.pipe(v.number(), v.safeInteger()),
       scope: v.string(),
+      may_mint: v.optional(v.boolean(), false),
     }),
   ),
 });
@@ -58,6 +61,7 @@ function parseFile(text: string | undefined): Map<string, AccessToken> {
         issuedAt: entry.issued_at,
         expiresAt: entry.expires_at,
         scope: entry.scope,
+        mayMint: entry.may_mint,
       },
     ]),
   );
@@ -73,6 +77,7 @@ function formatFile(tokens: ReadonlyMap<string, AccessToken>): string {
       issued_at: token.issuedAt,
       expires_at: token.expiresAt,
       scope: token.scope,
+      may_mint: token.mayMint,
     };
   });
   return `${JSON.stringify({ tokens: entries })}\n`;
@@ -94,8 +99,8 @@ export async function openTokenCache(stateDir: string): Promise<TokenCache> {
       const token = tokens.get(keyOfPurpose(purpose));
       return token !== undefined && isUsable(token, now) ? token : undefined;
     },
-    put: async (purpose, token, now) => {
-      for (const [key, held] of tokens) if (!isUsable(held, now)) tokens.delete(key);
+    last: (purpose) => tokens.get(keyOfPurpose(purpose)),
+    put: async (purpose, token) => {
       const key = keyOfPurpose(purpose);
       tokens.delete(key);
       tokens.set(key, token);

@@ -1,5 +1,6 @@
 /**
- * Where access tokens come from: issued by the authority today, minted on the device beside it later.
+ * Where access tokens come from: issued by the authority, and minted on the device when it cannot be
+ * reached.
  *
  * Units   NumericDate.
  * Errors  `UnreachableError`: try again later. `TokenRequestError`: refused, an operator is needed.
@@ -16,6 +17,8 @@ export interface AccessToken {
   readonly expiresAt: NumericDate;
   /** What was granted, as the wire string. */
   readonly scope: string;
+  /** Whether the authority, when it last answered, let this device mint tokens. */
+  readonly mayMint: boolean;
 }
 
 /** What the token is for. Without `resource` the authority chooses its default. */

@@ -36,6 +36,7 @@ const tokenResponseSchema = v.object({
   token_type: v.pipe(v.string(), v.regex(/^bearer$/i)),
   expires_in: v.pipe(v.number(), v.integer(), v.minValue(1)),
   scope: v.optional(v.string(), ''),
+  may_mint: v.optional(v.boolean(), false),
 });
 
 const errorSchema = v.object({ error: v.string(), error_description: v.optional(v.string(), '') });
@@ -129,6 +130,8 @@ export interface TokenResponse {
   readonly issuedAt: NumericDate;
   readonly expiresAt: NumericDate;
   readonly scope: string;
+  /** Whether the client may make tokens itself while the authority cannot be reached (ours). */
+  readonly mayMint: boolean;
 }
 
 /** Obtains an access token with a fresh assertion (RFC 7523 2.1). */
@@ -155,5 +158,6 @@ export async function requestToken(request: TokenRequest): Promise<TokenResponse
     issuedAt: now,
     expiresAt: now + answer.expires_in,
     scope: answer.scope,
+    mayMint: answer.may_mint,
   };
 }

@@ -40,6 +40,7 @@ export interface TokenServer {
   ttlSeconds: number;
   /** Granted when none is asked for. Default: none, and so the agent leaves every decision to the broker. */
   scope: string;
+  mayMint: boolean;
   /** Stops answering at all: connections are refused. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
@@ -97,6 +98,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
         token_type: 'Bearer',
         expires_in: self.ttlSeconds,
         scope: token.scope ?? self.scope,
+        ...(self.mayMint && { may_mint: true }),
       });
     } else send(404, { error: 'not_found' });
   };
@@ -118,6 +120,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     answer: () => false,
     ttlSeconds: 900,
     scope: '',
+    mayMint: false,
     stop: async () => {
       if (!server.listening) return;
       server.closeAllConnections();

@@ -35,6 +35,8 @@ export interface TokenAnswer {
   readonly token_type: 'Bearer';
   readonly expires_in: number;
   readonly scope: string;
+  /** Ours: the client may make tokens itself while the authority cannot be reached (RFC 6749 5.1 allows members of ours). */
+  readonly may_mint?: true;
 }
 
 export interface TokenOrder {
@@ -135,6 +137,7 @@ export function createTokenIssuer(deps: {
       token_type: 'Bearer',
       expires_in: expiresAt - now,
       scope,
+      ...(rights.mayMint && { may_mint: true }),
     };
   };
 }

@@ -208,6 +208,7 @@ export interface GrantedPermission extends ResourceOptions {
 
 export interface ClientRights {
   readonly kind: ClientKind;
+  readonly mayMint: boolean;
   readonly tokenTtlSeconds: number | undefined;
   readonly tokensNotBefore: NumericDate;
   readonly limitedToLabel: Label | undefined;

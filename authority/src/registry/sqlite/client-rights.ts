@@ -79,6 +79,7 @@ export function createActiveClients(deps: {
     }));
     return {
       kind: row.kind,
+      mayMint: row.may_mint === 1,
       tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
       tokensNotBefore: row.tokens_not_before,
       limitedToLabel: limitOf(row),
