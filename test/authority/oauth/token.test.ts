@@ -4,6 +4,7 @@ import {
   importPublicJwk,
   JWT_BEARER_GRANT,
   MAX_JWT_BYTES,
+  parseClientId,
   parseResourceId,
   verifyAccessToken,
 } from '@latchkey/shared';
@@ -113,6 +114,18 @@ describe('a granted token', () => {
       scope === undefined ? {} : { scope },
     );
     expect(answer).toMatchObject({ status: 200, body: { scope: granted } });
+  });
+
+  test('tells a client that may mint, and no other one, that it may', async () => {
+    const { authority, device } = await setup();
+    const answer = await authority.token(await device.assertion());
+    expect(answer.body).not.toHaveProperty('may_mint');
+    const minter = await addDevice(authority, 't-43', { may_mint: true });
+    const { body } = await authority.token(await minter.assertion());
+    expect(body).toMatchObject({ may_mint: true });
+    await authority.registry.patchClient(parseClientId('t-43'), { mayMint: false });
+    const after = await authority.token(await minter.assertion());
+    expect(after.body).not.toHaveProperty('may_mint');
   });
 
   test('for a plain scope of an HTTP resource carries its name', async () => {
