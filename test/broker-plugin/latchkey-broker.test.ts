@@ -55,6 +55,18 @@ test('broker.example.toml shows every option, and what is commented out is the d
       },
     ],
     monitor: { host: '127.0.0.1', port: 9401 },
+    thirdPartyIssuers: [
+      {
+        ...{ name: 'keycloak', issuer: 'https://keycloak.example/realms/factory' },
+        jwksUri: 'https://keycloak.example/realms/factory/protocol/openid-connect/certs',
+        ...{ caFile: '/etc/latchkey/keycloak-ca.pem', audience: 'mqtt', algorithms: ['RS256'] },
+        ...{ types: ['at+jwt'], scopeClaim: 'scope', clientIdClaim: 'client_id' },
+        ...{ clientIdPrefix: 'keycloak:', acceptTopicScopes: false },
+        scopeAliases: { telemetry: ['pub:devices/{client_id}/telemetry/#'] },
+        requiredClaims: { gty: 'client-credentials' },
+        maxTokenLifetimeSeconds: 86_400,
+      },
+    ],
   });
   const names = [...uncommented.matchAll(/^([a-z_]+) = /gm)].map(([, name]) => name);
   expect(new Set(names)).toEqual(
@@ -86,6 +98,18 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'failure_window_seconds',
       'longest_ban_seconds',
       'exempt_addresses',
+      'name',
+      'jwks_uri',
+      'ca_file',
+      'algorithms',
+      'types',
+      'scope_claim',
+      'client_id_claim',
+      'client_id_prefix',
+      'scope_aliases',
+      'accept_topic_scopes',
+      'required_claims',
+      'max_token_lifetime_seconds',
       'certificate_file',
       'key_file',
       'type',
@@ -123,6 +147,51 @@ test('all problems of a file are listed at once', () => {
     'listen.0.port',
     'log_level',
   ]);
+});
+
+const thirdParty = (changes: Readonly<Record<string, string | undefined>> = {}) => {
+  const options = { name: '"a"', issuer: '"https://a"', algorithms: '["RS256"]', ...changes };
+  const lines = Object.entries(options).filter(([, value]) => value !== undefined);
+  return `[[third_party_issuer]]\n${lines.map(([name, value]) => `${name} = ${value}\n`).join('')}`;
+};
+
+test('what a third party leaves out has its default, and no authority of our own is needed', () => {
+  const text = `audience = "mqtts://b"\n${listen}${thirdParty()}`;
+  const { issuer, thirdPartyIssuers } = parseBrokerConfig(text, 'broker.toml');
+  expect(issuer).toBeUndefined();
+  expect(thirdPartyIssuers).toEqual([
+    {
+      ...{ name: 'a', issuer: 'https://a', algorithms: ['RS256'], types: ['at+jwt'] },
+      ...{ jwksUri: undefined, caFile: undefined, audience: undefined, clientIdPrefix: undefined },
+      ...{ scopeClaim: 'scope', clientIdClaim: 'client_id', acceptTopicScopes: false },
+      ...{ maxTokenLifetimeSeconds: 86_400, scopeAliases: {}, requiredClaims: {} },
+    },
+  ]);
+});
+
+test.each([
+  { name: 'no algorithms', changes: { algorithms: undefined }, path: 'algorithms' },
+  { name: 'no name', changes: { name: undefined }, path: 'name' },
+  { name: 'no issuer', changes: { issuer: undefined }, path: 'issuer' },
+  { name: 'an unknown algorithm', changes: { algorithms: '["none"]' }, path: 'algorithms.0' },
+  { name: 'an empty list of algorithms', changes: { algorithms: '[]' }, path: 'algorithms' },
+  { name: 'an unknown type', changes: { types: '["*"]' }, path: 'types.0' },
+  { name: 'keys in clear text', changes: { jwks_uri: '"http://a/keys"' }, path: 'jwks_uri' },
+  { name: 'an unknown option', changes: { jwks: '"https://a"' }, path: 'jwks' },
+  {
+    name: 'no prefix beside our own',
+    changes: { client_id_prefix: '""' },
+    path: 'client_id_prefix',
+  },
+  {
+    name: 'a scope that cannot be',
+    changes: { scope_aliases: '{ x = ["pub:a/#/b"] }' },
+    path: 'scope_aliases.x',
+  },
+  { name: 'a claim that is a number', changes: { scope_claim: '1' }, path: 'scope_claim' },
+])('a third party with $name is refused', ({ changes, path }) => {
+  const paths = problems(`${head}${listen}${thirdParty(changes)}`).map((one) => one.path);
+  expect(paths).toEqual([`third_party_issuer.0.${path}`]);
 });
 
 test.each([
