@@ -25,12 +25,11 @@ import {
   isMqtt5,
 } from './aedes-types.js';
 import type { Admission, Authenticate, ConnectRequest, TokenPlace } from './authenticate.js';
+import { isConnectOfMqtt5, protocolProblem, writeRefusal } from './connect-protocol.js';
 import { forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import { REASON, type ReasonCode, reasonCodeOf, returnCodeOf } from './mqtt-codes.js';
-import { refusingConnack } from './mqtt5-packets.js';
 import type { Notify } from './notices.js';
-import { propertiesProblem } from './packet-properties.js';
 import { BannedError } from './protection.js';
 import type { WithinTime } from './time-limit.js';
 import type { SessionContext } from './verify-token.js';
@@ -58,29 +57,6 @@ class HostRefusal extends InsufficientScopeError {
 
 function answerCodeOf(error: OAuthError): number {
   return (error instanceof HostRefusal ? error.returnCode : undefined) ?? returnCodeOf(error);
-}
-
-const MQTT_5 = 5;
-
-/** What breaks the protocol, and is answered by closing the connection [MQTT-4.8.0-1]. */
-function protocolProblem(packet: ConnectPacket): string | undefined {
-  const { bridgeMode, protocolVersion, username, password, will, properties } = packet;
-  if (bridgeMode === true) return 'bridge mode is not offered';
-  if (protocolVersion !== MQTT_5 && password !== undefined && username === undefined) {
-    return 'a password without a user name'; // [MQTT-3.1.2-22]
-  }
-  if ((will?.qos ?? 0) > 2) return 'a will of QoS 3'; // [MQTT-3.1.2-14]
-  return (
-    propertiesProblem('connect', properties ?? {}) ??
-    propertiesProblem('will', will?.properties ?? {})
-  );
-}
-
-/** Writes the CONNACK of MQTT 5 that Aedes has no way to: any code, and why. */
-function writeRefusal(client: Client, packet: ConnectPacket, code: ReasonCode, error: Error): void {
-  const { requestProblemInformation, maximumPacketSize = Infinity } = packet.properties ?? {};
-  const reason = requestProblemInformation === false ? undefined : error.message;
-  client.conn.write(refusingConnack(code, reason, maximumPacketSize));
 }
 
 export function addressOf(client: Client): string | undefined {
@@ -132,8 +108,7 @@ export function createConnectHooks(deps: {
   const preConnect: Compose<'preConnect'> = (host) => (client, packet, callback) => {
     const answer = once(callback);
     // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
-    const { protocolVersion, bridgeMode } = packet as ConnectPacket;
-    const isOfMqtt5 = protocolVersion === MQTT_5 && bridgeMode !== true;
+    const isOfMqtt5 = isConnectOfMqtt5(packet);
     const refuse = (error: Error, code?: ReasonCode): void => {
       logRefusal(client, packet, error);
       if (code !== undefined && isOfMqtt5) writeRefusal(client, packet, code, error);

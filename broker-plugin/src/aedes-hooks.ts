@@ -1,27 +1,20 @@
-/**
- * Puts the plugin into a broker: hooks, events, and the stored sessions.
- *
- * Units   none.
- * Errors  `TypeError` when the broker is not one this was written for, or has the plugin already.
- * Source  STANDARDS 5.2 to 5.4; DESIGN 6.
- *
- * @module
- */
-import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Clock, type Logger, UnavailableError } from '@latchkey/shared';
 import type { Admissions } from './admission.js';
-import { addressOf, createConnectHooks } from './aedes-connect.js';
+import { advertiseLimits } from './advertised-limits.js';
+import { createConnectHooks } from './aedes-connect.js';
+import { listenToBroker } from './aedes-events.js';
 import { followRegistry } from './aedes-registry.js';
 import { createRenewals } from './aedes-renew.js';
 import { createRightsChanges } from './aedes-rights.js';
 import { isolateBrokerTables, isolateClientTables } from './aedes-tables.js';
 import { createTrafficHooks } from './aedes-traffic.js';
 import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
+import { createApprovedWills } from './approved-wills.js';
 import type { Authenticate, TokenPlace } from './authenticate.js';
-import { createDecisionLog, forLog } from './decision-log.js';
+import { createDecisionLog } from './decision-log.js';
 import { disconnect, tellWhy } from './disconnect.js';
-import { asError, composeHook } from './host-hooks.js';
+import { composeHook } from './host-hooks.js';
 import { createInboundMessages } from './inbound-messages.js';
 import { REASON, type ReasonCode, reasonCodeOfEnd } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
@@ -71,66 +64,12 @@ function markInstalled(broker: Aedes): void {
   Object.defineProperty(broker, INSTALLED, { value: true });
 }
 
-function listen(
-  broker: Aedes,
-  deps: InstallDeps,
-  sessionOf: (client: Client) => Session | undefined,
-  closeLater: (client: Client) => void,
-): void {
-  const { sessions, guards, sessionClock, logger, notify } = deps;
-
-  broker.on('connackSent', ({ returnCode, reasonCode }, client) => {
-    const session = sessionOf(client);
-    if ((returnCode ?? reasonCode) !== 0 || session?.state !== 'accepted') return;
-    sessions.begin(session);
-    guards.release(client.conn);
-    const { clientId, jti, expiresAt } = session.context;
-    const notice = {
-      clientId,
-      mqttClientId: client.id,
-      jti,
-      expiresAt,
-      address: addressOf(client),
-    };
-    logger.info({ event: 'connect.accepted', ...notice }, 'connection accepted');
-    notify('connect', notice);
-  });
-
-  broker.on('ping', (_packet, client) => {
-    const session = sessionOf(client);
-    if (session === undefined || sessionClock.now() >= session.context.expiresAt) {
-      closeLater(client);
-    }
-  });
-
-  // Without a listener an error ends the process, and a refused will of a dead broker is one.
-  (broker as EventEmitter).on('error', (error: unknown) => {
-    const detail = forLog(asError(error).message);
-    logger.error({ event: 'broker.error', detail }, 'the broker reports an error');
-  });
-
-  const onClientError = (client: Client, error: Error): void => {
-    // A second CONNECT is reported with the whole packet: the token goes before any listener of the
-    // host can write it to a log (I1).
-    const { info } = error as { info?: { username?: unknown; password?: unknown } };
-    delete info?.username;
-    delete info?.password;
-    const fields = {
-      event: 'connection.failed',
-      mqttClientId: client.id === null ? undefined : forLog(client.id),
-      detail: forLog(error.message),
-    };
-    logger.debug(fields, 'connection failed');
-  };
-  broker.prependListener('clientError', onClientError);
-  broker.prependListener('connectionError', onClientError);
-}
-
 /** Returns what makes the plugin stop following the registry. */
 export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   assertSupported(broker);
   markInstalled(broker);
   isolateBrokerTables(broker);
+  advertiseLimits(broker, deps.limits);
   const {
     authenticate,
     renew,
@@ -157,7 +96,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   const endFor = (client: Client, code: ReasonCode): void => {
     const session = sessionOf(client);
     if (session === undefined) return;
-    if (session.hasBegun && clock.now() < session.context.expiresAt) tellWhy(client, code);
+    if (session.hasBegun && sessionClock.now() < session.context.expiresAt) tellWhy(client, code);
     sessions.end(session);
   };
   const closeLater = (client: Client): void => {
@@ -175,6 +114,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     decisions,
     sessionOf,
+    wills: createApprovedWills({ sessionOf, again: admissions.again }),
     closeLater,
     endUnauthorized: (client) => endFor(client, REASON.notAuthorized),
     forget: (client, subscription) => stored.refuse(client, subscription),
@@ -281,7 +221,9 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   );
   composeHook(broker, 'authorizeSubscribe', traffic.authorizeSubscribe);
   composeHook(broker, 'authorizeForward', traffic.authorizeForward);
-  listen(broker, deps, sessionOf, closeLater);
+  listenToBroker(broker, {
+    ...{ sessions, guards, sessionClock, logger, notify, sessionOf, closeLater },
+  });
   broker.prependListener('subscribe', (subscriptions, client) => {
     answers.complete(client, subscriptions);
   });

@@ -22,6 +22,7 @@ import {
   type PublishPacket,
   type Subscription,
 } from './aedes-types.js';
+import { type ApprovedWills, dropWillDelay } from './approved-wills.js';
 import { authorize, type TopicDecision } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
@@ -51,6 +52,7 @@ export function createTrafficHooks(deps: {
   readonly logger: Logger;
   readonly decisions: DecisionLog;
   readonly sessionOf: (client: Client) => Session | undefined;
+  readonly wills: ApprovedWills;
   /** Ends the session, if there is one, and closes the connection, but not within this call. */
   readonly closeLater: (client: Client) => void;
   /** Ends the session at once, telling a client of MQTT 5 that it is not authorized. */
@@ -61,7 +63,7 @@ export function createTrafficHooks(deps: {
   readonly dropWill: (will: PublishPacket) => void;
 }): TrafficHooks {
   const { broker, clock, logger, decisions, sessionOf, closeLater, forget, dropWill } = deps;
-  const { endUnauthorized } = deps;
+  const { wills, endUnauthorized } = deps;
 
   const isExpired = (client: Client): boolean => {
     const expiresAt = sessionOf(client)?.context.expiresAt;
@@ -88,12 +90,6 @@ export function createTrafficHooks(deps: {
     closeLater(client);
   };
 
-  /** A will may be published after `exp`, by the very connection that was allowed it at CONNECT. */
-  const isApprovedWill = (client: Client, packet: PublishPacket): boolean => {
-    const session = sessionOf(client);
-    return session?.will?.packet === packet && session.hasBegun && client.closed;
-  };
-
   const isPublishAllowed = (client: Client | null, packet: PublishPacket): boolean => {
     if (client === null) {
       const fields = {
@@ -110,7 +106,7 @@ export function createTrafficHooks(deps: {
       refuseStranger(client, 'publish', packet.topic);
       return false;
     }
-    if (isApprovedWill(client, packet)) {
+    if (wills.isApproved(client, packet)) {
       const { decision } = session.will as NonNullable<Session['will']>;
       decisions.write(session.context, publication(packet), decision);
       return true;
@@ -143,13 +139,17 @@ export function createTrafficHooks(deps: {
         const isStillAllowed =
           client !== null &&
           session !== undefined &&
-          (isApprovedWill(client, packet)
+          (wills.isApproved(client, packet)
             ? isSame
             : session.state === 'live' &&
               !client.closed &&
               (isSame || decide(session, publication(packet))));
-        if (isStillAllowed) answer(null);
-        else refuse();
+        if (!isStillAllowed) {
+          refuse();
+          return;
+        }
+        if (packet.cmd !== 'publish') dropWillDelay(packet);
+        answer(null);
       };
       runHost(() => host.call(broker, client, packet, hostAnswered), refuse);
     } catch (error) {

@@ -75,8 +75,11 @@ export interface Persistence {
   delWill(will: { readonly id: string; readonly brokerId: string }): Promise<unknown>;
 }
 
+/** The protocol level of MQTT 5. */
+export const MQTT_5 = 5;
+
 /** Whether the client speaks MQTT 5: it has reason codes and hears why it is disconnected. */
-export const isMqtt5 = ({ version }: Client): boolean => version === 5;
+export const isMqtt5 = ({ version }: Client): boolean => version === MQTT_5;
 
 /** Whether the broker speaks MQTT 5. */
 export const canMqtt5 = (broker: Aedes): boolean => 'topicAliasMaximum' in broker;

@@ -11,7 +11,9 @@
  *
  * @module
  */
-import type { Aedes, Client, Persistence, StoredClient } from './aedes-types.js';
+import type { Aedes, Client, Persistence } from './aedes-types.js';
+import { tellWhy } from './disconnect.js';
+import { REASON } from './mqtt-codes.js';
 
 export interface InboundMessages {
   /** The session of a client begins; `isNew`: nothing of an older one is left over. */
@@ -22,8 +24,8 @@ export interface InboundMessages {
   purge(clientId: string): Promise<void>;
 }
 
-/** The bound that Aedes 1.2 has by itself. */
-const MAX_WAITING = 1000;
+/** For each client: the bound that Aedes 1.2 has by itself. */
+export const MAX_WAITING = 1000;
 
 export function createInboundMessages(deps: {
   readonly broker: Aedes;
@@ -52,6 +54,8 @@ export function createInboundMessages(deps: {
     const { messageId = 0 } = packet;
     const ids = waiting.get(client.id) ?? new Set();
     if (!ids.has(messageId) && ids.size >= MAX_WAITING) {
+      const holder = holders.get(client.id);
+      if (holder !== undefined) tellWhy(holder, REASON.receiveMaximumExceeded);
       throw new Error(`over ${MAX_WAITING} messages of QoS 2 wait for their PUBREL`);
     }
     waiting.set(client.id, ids.add(messageId));
@@ -73,32 +77,23 @@ export function createInboundMessages(deps: {
     release(client.id, packet.messageId ?? 0);
   };
 
-  const clean = async ({ id }: StoredClient): Promise<void> => {
-    for (const messageId of [...(waiting.get(id) ?? [])]) {
-      await persistence.incomingDelPacket({ id }, { messageId });
-    }
-  };
-  persistence.cleanIncoming ??= clean;
-
-  const discard = ({ id }: Client): void => {
-    clean({ id }).catch(() => undefined);
+  const clean = async (id: string): Promise<void> => {
+    const ids = [...(waiting.get(id) ?? [])];
+    await Promise.all(ids.map((messageId) => persistence.incomingDelPacket({ id }, { messageId })));
   };
 
   return {
     begin: (client, isNew) => {
       holders.set(client.id, client);
-      if (isNew) discard(client);
+      if (isNew) void clean(client.id);
     },
     end: (client) => {
       if (holders.get(client.id) !== client) return; // taken over
       holders.delete(client.id);
-      if (client.clean) discard(client);
+      if (client.clean) void clean(client.id);
     },
     purge: async (id) => {
-      const ids = waiting.get(id) ?? [];
-      await Promise.all(
-        [...ids].map((messageId) => persistence.incomingDelPacket({ id }, { messageId })),
-      );
+      await clean(id);
       await purge(id);
     },
   };

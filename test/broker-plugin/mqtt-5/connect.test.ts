@@ -1,5 +1,6 @@
 /** How an MQTT 5 client is let in or refused: STANDARDS 4.4, 6, groups 14, 16, 19 and 32. */
 import { generateKey } from '@latchkey/shared';
+import type { AedesOptions } from 'aedes';
 import type { IConnectPacket } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import {
@@ -8,7 +9,7 @@ import {
   TRANSPORTS,
 } from '../../helpers/guarded-broker.ts';
 import { connectPacket, publishPacket } from '../../helpers/mqtt-wire.ts';
-import { CODE, connect5, withoutUserName } from '../../helpers/mqtt5.ts';
+import { CODE, connect5, disconnected, withoutUserName } from '../../helpers/mqtt5.ts';
 
 test.each(TRANSPORTS)('a good token is accepted over %s', async (transport) => {
   const broker = await startGuardedBroker();
@@ -20,6 +21,39 @@ test.each(TRANSPORTS)('a good token is accepted over %s', async (transport) => {
   });
   client.send(publishPacket('devices/t-42/x', 1));
   expect(await client.next('puback')).toMatchObject({ reasonCode: CODE.success });
+});
+
+test.each([
+  { name: 'nothing', aedes: {}, receiveMaximum: 1000, maximumPacketSize: 262_149 },
+  {
+    name: 'tighter bounds',
+    aedes: { receiveMaximum: 10, maximumPacketSize: 100_000 },
+    receiveMaximum: 10,
+    maximumPacketSize: 100_000,
+  },
+  {
+    name: 'wider bounds',
+    aedes: { receiveMaximum: 1001, maximumPacketSize: 262_150 },
+    receiveMaximum: 1000,
+    maximumPacketSize: 262_149,
+  },
+])(
+  'the CONNACK tells the bounds when the host sets $name',
+  async ({ aedes, receiveMaximum, maximumPacketSize }) => {
+    const broker = await startGuardedBroker({ aedes: aedes as AedesOptions });
+    expect((await connect5(broker)).connack.properties).toMatchObject({
+      receiveMaximum,
+      maximumPacketSize,
+    });
+  },
+);
+
+test('a bound below that of CONNECT is kept and not told', async () => {
+  const broker = await startGuardedBroker({ options: { limits: { packetBytes: 100 } } });
+  const client = await connect5(broker);
+  expect(client.connack.properties).not.toHaveProperty('maximumPacketSize');
+  client.send(publishPacket('devices/t-42/x', 0, { payload: 'x'.repeat(100) }));
+  expect(await disconnected(client)).toBe(CODE.packetTooLarge);
 });
 
 test('MQTT 5 allows a password without a user name, so the token may come alone', async () => {
