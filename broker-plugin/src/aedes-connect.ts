@@ -76,6 +76,8 @@ export function createConnectHooks(deps: {
   readonly isGuarded: (client: Client) => boolean;
   /** Known even when the connection is gone meanwhile. */
   readonly guardedAddressOf: (client: Client) => string | undefined;
+  /** Counts a CONNECT that breaks the protocol. `false`: that is no news, the address is banned. */
+  readonly countFault: (client: Client) => boolean;
   /** Fits the stored session to the rights before Aedes restores it. */
   readonly narrow: (client: Client, context: SessionContext) => Promise<void>;
   /** Opens the session. Throws when it cannot be kept within its bounds. */
@@ -86,11 +88,16 @@ export function createConnectHooks(deps: {
   const addressOfPending = (client: Client) => deps.guardedAddressOf(client) ?? addressOf(client);
   const pendings = new WeakMap<Client, Pending>();
 
-  const logRefusal = (client: Client, packet: ConnectPacket | undefined, error: Error): void => {
+  const logRefusal = (
+    client: Client,
+    packet: ConnectPacket | undefined,
+    error: Error,
+    isNews = !(error instanceof BannedError), // the ban was told when it began
+  ): void => {
     const isOAuth = error instanceof OAuthError;
     const mqttClientId = packet && forLog(packet.clientId);
-    const isBanned = error instanceof BannedError;
-    const reason = isBanned ? 'banned' : isOAuth ? error.error : 'protocol';
+    const known = error instanceof BannedError ? 'banned' : isOAuth ? error.error : undefined;
+    const reason = known ?? 'protocol';
     const returnCode = isOAuth ? answerCodeOf(error) : undefined;
     const address = addressOfPending(client);
     const fields = {
@@ -101,7 +108,7 @@ export function createConnectHooks(deps: {
       ...(returnCode === undefined ? {} : { returnCode }),
       address,
     };
-    if (!isBanned) logger.warn(fields, 'connection refused'); // the ban was told when it began
+    if (isNews) logger.warn(fields, 'connection refused');
     notify('connect-refused', { mqttClientId, reason, returnCode, address });
   };
 
@@ -109,8 +116,8 @@ export function createConnectHooks(deps: {
     const answer = once(callback);
     // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
     const isOfMqtt5 = isConnectOfMqtt5(packet);
-    const refuse = (error: Error, code?: ReasonCode): void => {
-      logRefusal(client, packet, error);
+    const refuse = (error: Error, code?: ReasonCode, isNews = true): void => {
+      logRefusal(client, packet, error, isNews);
       if (code !== undefined && isOfMqtt5) writeRefusal(client, packet, code, error);
       answer(error, false);
     };
@@ -120,7 +127,9 @@ export function createConnectHooks(deps: {
     }
     // Aedes 1 answers MQTT 5 with "unacceptable protocol version".
     const problem = isOfMqtt5 && !canMqtt5(broker) ? undefined : protocolProblem(packet);
-    if (problem !== undefined) return refuse(new Error(problem), REASON.protocolError);
+    if (problem !== undefined) {
+      return refuse(new Error(problem), REASON.protocolError, deps.countFault(client));
+    }
     if (!pendings.has(client)) pendings.set(client, { packet, admission: undefined });
     const hostRefused = (error: unknown) =>
       refuse(new Error('refused by a hook of the host', { cause: error }), REASON.notAuthorized);

@@ -178,6 +178,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     tokenIn,
     isGuarded: ({ conn }) => guards.isHolding(conn),
     guardedAddressOf: ({ conn }) => guards.addressOf(conn),
+    countFault: ({ conn }) => guards.countFault(conn),
     narrow: async (client, context) => {
       await registrations.claim(client.id, context);
       await stored.narrow(client, (subscription) => traffic.isAllowedFilter(context, subscription));

@@ -18,7 +18,7 @@ export type {
 } from './notices.js';
 export { DEFAULT_LIMITS, type FeedOptions, type LatchkeyOptions, type Limits } from './options.js';
 export { DEFAULT_PROTECTION, type ProtectionOptions } from './protection-options.js';
-export type { Handshake } from './stream-guard.js';
+export type { GuardOptions, Handshake } from './stream-guard.js';
 export type { ClaimPath } from './trust/claim-path.js';
 export type { ClientTable } from './trust/client-table.js';
 export type { ThirdPartyIssuerOptions } from './trust/third-party-issuer.js';

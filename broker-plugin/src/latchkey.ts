@@ -40,7 +40,7 @@ import { createRenew } from './renew.js';
 import { createSessionClock } from './session-clock.js';
 import { createSessions } from './sessions.js';
 import { createSharedRights } from './shared-rights.js';
-import { createStreamGuards, type Handshake } from './stream-guard.js';
+import { createStreamGuards, type GuardOptions, type Handshake } from './stream-guard.js';
 import { createTimeLimit } from './time-limit.js';
 import { type AuthorityTrust, createAuthorityTrust } from './trust/authority-trust.js';
 import { type BrokerState, openBrokerState } from './trust/broker-state.js';
@@ -61,7 +61,16 @@ export interface Latchkey {
    * connection that was not guarded is refused. A WebSocket stream does not know where it comes from:
    * give it the request of its handshake, or its address is not protected against.
    */
-  guard<Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream;
+  guard<Stream extends Duplex>(
+    stream: Stream,
+    handshake?: Handshake,
+    options?: GuardOptions,
+  ): Stream;
+  /**
+   * Counts a connection against its address, before a TLS or WebSocket handshake is spent on it.
+   * `false`: the address has too many, destroy it. Whoever calls this tells `guard` so.
+   */
+  takeConnection(address: string | undefined): boolean;
   /**
    * What a token, or a client that is connected now, may do, and why: the code that decides, asked
    * without a packet.
@@ -225,10 +234,11 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
       stop.signal.addEventListener('abort', unfollow, { once: true });
       start();
     },
-    guard: (stream, handshake) => {
+    guard: (stream, handshake, guardOptions) => {
       if (stop.signal.aborted) return stream.destroy();
-      return guards.guard(stream, handshake);
+      return guards.guard(stream, handshake, guardOptions);
     },
+    takeConnection: protection.takeConnection,
     explain: createExplain({
       verifyToken,
       findContext: (clientId) => sessions.find(clientId)?.context,

@@ -25,16 +25,27 @@ export interface Handshake {
   readonly socket: { readonly remoteAddress?: string | undefined };
 }
 
+export interface GuardOptions {
+  /** Whether `takeConnection` counted the connection before its handshake. Default false. */
+  readonly isCounted?: boolean;
+}
+
 export interface StreamGuards {
   /**
    * Guards a connection; call it before the stream is given to the broker. What comes too often is
    * destroyed.
    */
-  guard<Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream;
+  guard<Stream extends Duplex>(
+    stream: Stream,
+    handshake?: Handshake,
+    options?: GuardOptions,
+  ): Stream;
   /** Whether the stream is guarded and its CONNECT went to the broker, but nothing else yet. */
   isHolding(stream: object): boolean;
   /** Where a guarded connection comes from, known even when it is gone meanwhile. */
   addressOf(stream: object): string | undefined;
+  /** The CONNECT breaks the protocol. `false`: the address was banned before, which was told. */
+  countFault(stream: object): boolean;
   /** The session is accepted: lets everything through and takes the guard off. */
   release(stream: object): void;
   /** Destroys what is too slow. Called about once a second. */
@@ -154,10 +165,14 @@ export function createStreamGuards(deps: {
     return all.length === connectLength ? wantsMore : hold(gate, all.subarray(connectLength));
   };
 
-  const guard = <Stream extends Duplex>(stream: Stream, handshake?: Handshake): Stream => {
+  const guard = <Stream extends Duplex>(
+    stream: Stream,
+    handshake?: Handshake,
+    { isCounted = false }: GuardOptions = {},
+  ): Stream => {
     if (gates.has(stream)) return stream;
     const { remoteAddress: address } = handshake?.socket ?? (stream as Handshake['socket']);
-    if (!protection.takeConnection(address)) return stream.destroy();
+    if (!isCounted && !protection.takeConnection(address)) return stream.destroy();
     if (!hasRoom()) {
       tell('too-many-pending', address);
       return stream.destroy();
@@ -214,6 +229,12 @@ export function createStreamGuards(deps: {
     guard,
     isHolding: (stream) => gates.get(stream)?.isHolding === true,
     addressOf: (stream) => gates.get(stream)?.address,
+    countFault: (stream) => {
+      const claimant = { address: gates.get(stream)?.address, clientId: undefined };
+      const isBanned = protection.isBanned(claimant);
+      protection.countFailure(claimant);
+      return !isBanned;
+    },
     release: (stream) => gates.get(stream)?.open(),
     sweep: () => {
       const now = clock.nowMs();

@@ -12,7 +12,7 @@ import {
   TRANSPORTS,
 } from '../helpers/guarded-broker.ts';
 import { BROKER } from '../helpers/issuer-server.ts';
-import { connectPacket } from '../helpers/mqtt-wire.ts';
+import { connectPacket, encoded } from '../helpers/mqtt-wire.ts';
 
 const STRANGER = '127.0.0.66';
 const DEVICE = '127.0.0.7';
@@ -219,6 +219,22 @@ describe('an address that fails', () => {
     expect(broker.log.all('connect.refused')).toHaveLength(3);
     expect(broker.log.all('connect.banned')).toHaveLength(1);
     expect(metric(broker, refused('not-connect'))).toBe(8);
+  });
+
+  test('by a CONNECT that breaks the protocol is counted too', async () => {
+    const broker = await start({ failuresPerAddress: 3 });
+    const token = await broker.issuer.token();
+    for (let i = 0; i < 5; i += 1) {
+      const client = await broker.wire('tcp', STRANGER);
+      const bytes = Buffer.from(encoded(connectPacket(token)));
+      const level = bytes.indexOf('MQTT') + 4;
+      bytes[level] = 0x84;
+      client.send(bytes);
+      await client.closed;
+    }
+    expect(broker.log.all('connect.refused')).toHaveLength(3);
+    expect(broker.log.all('connect.banned')).toMatchObject([{ reason: 'address' }]);
+    expect(metric(broker, refused('protocol'))).toBe(5);
   });
 
   test('is counted even when the connection is gone before the answer', async () => {

@@ -14,6 +14,7 @@ import { startBroker } from '../../broker-plugin/src/broker/start.ts';
 import { runProgram } from '../../broker-plugin/src/cli/program.ts';
 import { createCapturedLog } from '../helpers/captured-log.ts';
 import { newSelfSigned, selfSigned } from '../helpers/certificate.ts';
+import { createDrivenClock } from '../helpers/driven-clock.ts';
 import { BROKER, startIssuer } from '../helpers/issuer-server.ts';
 import { connectPacket, overStream } from '../helpers/mqtt-wire.ts';
 
@@ -95,6 +96,37 @@ test.each([
         code: expect.stringMatching(/ALERT_PROTOCOL_VERSION/),
       });
   }
+});
+
+test('an address that connects too often is closed before a handshake is spent on it', async () => {
+  const { text, log } = await setup();
+  const protection =
+    '[protection]\nconnection_burst = 2\nconnections_per_second = 1\nexempt_addresses = []\n';
+  const websocket = '[[listen]]\ntype = "websocket"\nport = 0\n';
+  const tcp = '[[listen]]\ntype = "tcp"\nport = 0\n';
+  const config = parseBrokerConfig(`${text}${websocket}${tcp}${protection}`, 'broker.toml');
+  const clock = createDrivenClock();
+  const broker = await startBroker(config, { clock, logger: log });
+  onTestFinished(() => broker.close());
+  for (const [i, { port }] of broker.listeners.entries()) {
+    const from = (localAddress: string) => {
+      const socket = tcpConnect({ port, host: '127.0.0.1', localAddress });
+      socket.on('error', () => undefined);
+      onTestFinished(() => void socket.destroy());
+      return socket;
+    };
+    const address = `127.0.0.${10 + i}`;
+    for (let count = 0; count < 2; count += 1) await once(from(address), 'connect');
+    await once(from(address), 'close'); // nothing was sent, so there was no handshake
+    const other = from('127.0.0.99');
+    await once(other, 'connect');
+    expect(other.destroyed).toBe(false);
+    await clock.advance(1000);
+  }
+  const { all } = log;
+  expect(all('connect.refused').map(({ reason, address }) => [reason, address])).toEqual(
+    [10, 11, 12, 13].map((last) => ['connection-rate', `127.0.0.${last}`]),
+  );
 });
 
 test('a reload takes the new certificate, and disconnects nobody', async () => {

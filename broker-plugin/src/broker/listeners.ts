@@ -59,6 +59,8 @@ export class ListenError extends Error {
 interface ListenerOptions {
   readonly config: ListenConfig;
   readonly accept: Accept;
+  /** Whether one more connection of the address is taken on; asked once, before any handshake. */
+  readonly takeConnection: (address: string | undefined) => boolean;
   readonly maxConnections: number;
   /** Largest WebSocket message, in bytes. */
   readonly maxMessageBytes: number;
@@ -148,20 +150,30 @@ function createServer(
   options: ListenerOptions,
   secure: SecureContextOptions | undefined,
 ): TcpServer {
-  const { config, accept, handshakeTimeoutMs } = options;
+  const { config, accept, takeConnection, handshakeTimeoutMs } = options;
   if (config.type.endsWith('websocket')) return createWebSocketListener(options, secure);
-  if (secure === undefined) return createTcpServer({ noDelay: true }, (socket) => accept(socket));
+  if (secure === undefined) {
+    return createTcpServer({ noDelay: true }, (socket) => {
+      if (takeConnection(socket.remoteAddress)) accept(socket);
+      else socket.destroy();
+    });
+  }
   const tls: TlsOptions = { ...secure, noDelay: true, handshakeTimeout: handshakeTimeoutMs };
   return createTlsServer(tls, (socket) => accept(socket));
 }
 
 /** Starts to listen; `index` is the place of the entry in the configuration. */
 export async function openListener(options: ListenerOptions, index: number): Promise<Listener> {
-  const { config, maxConnections } = options;
+  const { config, maxConnections, takeConnection } = options;
   const { type, host } = config;
   const entry = `listen.${index} (${type} ${host}:${config.port})`;
   const secure = await tlsOf(config, entry);
   const server = createServer(options, secure);
+  if (type !== 'tcp') {
+    server.on('connection', (socket) => {
+      if (!takeConnection(socket.remoteAddress)) socket.destroy();
+    });
+  }
   // A connection in its TLS handshake is known to nobody else who could end it.
   const sockets = new Set<Socket>();
   if (secure !== undefined) {

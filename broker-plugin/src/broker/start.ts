@@ -75,7 +75,7 @@ export async function startBroker(
 
   const connections = new Set<Duplex>();
   const accept: Accept = (stream, request) => {
-    const guarded = latchkey.guard(stream, request);
+    const guarded = latchkey.guard(stream, request, { isCounted: true });
     if (guarded.destroyed) return;
     connections.add(guarded);
     guarded.once('close', () => connections.delete(guarded));
@@ -124,6 +124,7 @@ export async function startBroker(
           maxConnections,
           maxMessageBytes: limits.packetBytes,
           handshakeTimeoutMs: limits.connectTimeoutMs,
+          takeConnection: latchkey.takeConnection,
           accept,
         },
         index,
