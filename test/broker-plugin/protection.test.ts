@@ -256,7 +256,7 @@ describe('an address that fails', () => {
     await client.closed;
     while (!broker.streams[0]!.destroyed) await turn();
     respond();
-    await broker.log.event('keys.updated');
+    await broker.log.event('connect.refused', { address: STRANGER });
     expect(await answer(broker, 'forged', { clientId: 'x' })).toBe(4);
     expect(await answer(broker, 'forged', { clientId: 'y' })).toBe(3);
   });
