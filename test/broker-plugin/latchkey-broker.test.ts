@@ -515,13 +515,16 @@ test.each([
   expect(broker.err()).toContain(text);
 });
 
-test.each([[], ['run'], ['validate']])('--help of %s shows an example', async (...command) => {
-  const broker = run(...command.flat(), '--help');
-  expect(await broker.exitCode).toBe(0);
-  expect(broker.out()).toMatch(
-    /Example:\n {2}latchkey-broker .*--config \/etc\/latchkey\/broker.toml/,
-  );
-});
+test.each([[], ['run'], ['validate'], ['healthcheck']])(
+  '--help of %s shows an example',
+  async (...command) => {
+    const broker = run(...command.flat(), '--help');
+    expect(await broker.exitCode).toBe(0);
+    expect(broker.out()).toMatch(
+      /Example:\n {2}latchkey-broker .*--config \/etc\/latchkey\/broker.toml/,
+    );
+  },
+);
 
 test('--version prints the version of the package', async () => {
   const broker = run('--version');

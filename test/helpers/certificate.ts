@@ -20,11 +20,11 @@ export function selfSigned(): Certificate {
   return certificate;
 }
 
-/** Another one, with another key. */
-export function newSelfSigned(): Certificate {
+/** Another one, with another key; `days`: how long it is valid. */
+export function newSelfSigned(days = 2): Certificate {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-cert-'));
   const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-  const names = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048'];
+  const names = ['-subj', '/CN=localhost', '-days', String(days), '-nodes', '-newkey', 'rsa:2048'];
   execFileSync('openssl', ['req', '-x509', ...names, '-keyout', keyFile, '-out', certFile], {
     stdio: 'ignore',
   });

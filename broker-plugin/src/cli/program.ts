@@ -10,9 +10,10 @@
 import { readFileSync } from 'node:fs';
 import { describeFailure, EXIT } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
+import { type HealthcheckOptions, runHealthcheck } from './healthcheck.js';
 import { type ConfigOptions, type Io, writeLine } from './io.js';
 import { runRun } from './run.js';
-import { runValidate } from './validate.js';
+import { runValidate, type ValidateOptions } from './validate.js';
 
 const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
 const CONFIG = ['--config <file>', 'broker.toml'] as const;
@@ -36,7 +37,17 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       writeErr: (text) => void io.stderr.write(text),
     })
     .showHelpAfterError('(add --help for an example)')
-    .addHelpText('after', example('latchkey-broker --config /etc/latchkey/broker.toml'));
+    .addHelpText(
+      'after',
+      `
+Signals:
+  SIGHUP    reads certificates and their keys anew
+  SIGTERM   finishes what was begun and exits; a second one exits at once
+
+Exit codes:
+  0 ok, 1 failed, 2 wrong use or configuration, 3 another party cannot be reached
+${example('latchkey-broker --config /etc/latchkey/broker.toml')}`,
+    );
 
   program
     .command('run', { isDefault: true })
@@ -49,12 +60,22 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     });
   program
     .command('validate')
-    .description('check a config file without starting')
+    .description('check a config file, and all files it names, without starting')
     .requiredOption(...CONFIG)
     .option(...INSECURE)
+    .option('--json', 'print JSON')
     .addHelpText('after', example('latchkey-broker validate --config /etc/latchkey/broker.toml'))
-    .action(async (options: ConfigOptions) => {
+    .action(async (options: ValidateOptions) => {
       exitCode = await runValidate(options, io);
+    });
+  program
+    .command('healthcheck')
+    .description('ask the running broker, by its section [http], whether it can let clients in')
+    .requiredOption(...CONFIG)
+    .option('--live', 'ask only whether it runs')
+    .addHelpText('after', example('latchkey-broker healthcheck --config /etc/latchkey/broker.toml'))
+    .action(async (options: HealthcheckOptions) => {
+      exitCode = await runHealthcheck(options, io);
     });
 
   try {

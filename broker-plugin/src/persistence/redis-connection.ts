@@ -102,17 +102,20 @@ export async function readRedisOptions(config: RedisConfig): Promise<RedisOption
   return named.tls && ca ? { ...named, tls: { ca } } : named;
 }
 
+type RedisClass = new (options: object) => RedisConnection;
+
+/** The client comes with the persistence. */
+export function loadRedis(load: Load): RedisClass {
+  loadPackage(load, REDIS_PACKAGE, REDIS_INSTALL);
+  return loadPackage<RedisClass>(loadFrom(load, REDIS_PACKAGE), 'ioredis', REDIS_INSTALL);
+}
+
 /** Connects, or fails at once; from then on it connects again by itself. */
 export async function connectRedis(
   options: RedisOptions,
   { load, logger }: { readonly load: Load; readonly logger: Logger },
 ): Promise<RedisConnection> {
-  loadPackage(load, REDIS_PACKAGE, REDIS_INSTALL);
-  const Redis = loadPackage<new (options: object) => RedisConnection>(
-    loadFrom(load, REDIS_PACKAGE),
-    'ioredis',
-    REDIS_INSTALL,
-  );
+  const Redis = loadRedis(load);
   let hasStarted = false;
   let isAway = false;
   let detail = 'no answer';
