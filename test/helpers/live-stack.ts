@@ -6,6 +6,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { exportPrivatePem, generateKey } from '@latchkey/shared';
 import { freePort, mustRun, type Running, startProgram, temporaryDir } from './processes.ts';
 
 export interface LiveStack {
@@ -14,7 +15,10 @@ export interface LiveStack {
   readonly resource: string;
   readonly brokerPort: number;
   readonly authority: Running;
+  readonly authorityDir: string;
   readonly broker: Running;
+  /** Starts the broker once more with the same configuration. */
+  startBroker(): Promise<Running>;
   /** Runs the operator's command line against the authority. */
   latchkey(...args: readonly string[]): Promise<string>;
   /** Enrolls a device with the role `thermostat`; returns its state directory. */
@@ -23,7 +27,20 @@ export interface LiveStack {
   token(stateDir: string, ...options: readonly string[]): Promise<string>;
 }
 
-export async function startLiveStack(): Promise<LiveStack> {
+/** Registers the broker's service and its key; returns what its configuration says about the feed. */
+async function addFeedReader(dir: string, latchkey: LiveStack['latchkey']): Promise<string> {
+  const key = generateKey();
+  const [keyFile, publicFile] = [join(dir, 'broker.key'), join(dir, 'broker.jwk')];
+  writeFileSync(keyFile, exportPrivatePem(key), { mode: 0o600 });
+  writeFileSync(publicFile, JSON.stringify(key.publicKey.jwk));
+  await latchkey('role', 'create', 'feed-reader', '--permission', 'feed:read');
+  const options = ['--role', 'feed-reader', '--public-key', publicFile];
+  await latchkey('service', 'create', 'broker-1', ...options);
+  return `[feed]\nclient_id = "broker-1"\nkey_file = "${keyFile}"\n`;
+}
+
+/** `hasFeed`: the broker follows the trust feed. */
+export async function startLiveStack({ hasFeed = false } = {}): Promise<LiveStack> {
   const dir = temporaryDir();
   const [authorityPort, brokerPort] = [await freePort(), await freePort()];
   const issuer = `http://localhost:${authorityPort}`;
@@ -60,12 +77,18 @@ export async function startLiveStack(): Promise<LiveStack> {
   );
 
   const config = join(dir, 'broker.toml');
+  const state = hasFeed ? `state_file = "${join(dir, 'broker-state.db')}"\n` : '';
+  const feed = hasFeed ? await addFeedReader(dir, latchkey) : '';
   writeFileSync(
     config,
-    `issuer = "${issuer}"\naudience = "${resource}"\nlog_level = "debug"\n\n[[listen]]\ntype = "tcp"\nhost = "127.0.0.1"\nport = ${brokerPort}\n`,
+    `issuer = "${issuer}"\naudience = "${resource}"\nlog_level = "debug"\n${state}\n${feed}[[listen]]\ntype = "tcp"\nhost = "127.0.0.1"\nport = ${brokerPort}\n`,
   );
-  const broker = startProgram('latchkey-broker', ['--config', config]);
-  await broker.event('broker.listening');
+  const startBroker = async (): Promise<Running> => {
+    const running = startProgram('latchkey-broker', ['--config', config]);
+    await running.event('broker.listening');
+    return running;
+  };
+  const broker = await startBroker();
 
   return {
     dir,
@@ -73,7 +96,9 @@ export async function startLiveStack(): Promise<LiveStack> {
     resource,
     brokerPort,
     authority,
+    authorityDir,
     broker,
+    startBroker,
     latchkey,
     enroll: async (clientId, ...options) => {
       const codeFile = join(dir, `${clientId}.code`);
