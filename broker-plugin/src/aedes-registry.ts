@@ -29,7 +29,7 @@ import type { ClientNamespaces } from './trust/client-namespaces.js';
 import type { ClientTable } from './trust/client-table.js';
 
 /** Clients or sessions judged at once, which takes a few milliseconds. */
-const SLICE = 50;
+const SLICE = 20;
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

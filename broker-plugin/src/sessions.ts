@@ -84,7 +84,7 @@ interface Entry extends Session {
 }
 
 /** Ended at once, which takes a few milliseconds. */
-const SLICE = 50;
+const SLICE = 20;
 
 function addTo<Key>(index: Map<Key, Set<Entry>>, key: Key, entry: Entry): void {
   const entries = index.get(key);

@@ -222,5 +222,5 @@ test('I11: thousands that expire in the same second end in slices, and each ends
     perTurn.push(ended - before);
   }
   expect(ended).toBe(2001);
-  expect(Math.max(...perTurn)).toBeLessThanOrEqual(100);
+  expect(Math.max(...perTurn)).toBeLessThanOrEqual(50);
 });
