@@ -7,7 +7,9 @@ import type { IConnectPacket } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import { isAedes2 } from '../helpers/aedes-version.ts';
 import { type GuardedBroker, startGuardedBroker } from '../helpers/guarded-broker.ts';
-import { connectPacket, encoded, publishPacket } from '../helpers/mqtt-wire.ts';
+import { BROKER } from '../helpers/issuer-server.ts';
+import { signedJwt } from '../helpers/jwts.ts';
+import { connectPacket, encoded, publishPacket, subscribePacket } from '../helpers/mqtt-wire.ts';
 
 test('a good token is accepted, and the log says for whom and until when', async () => {
   const broker = await startGuardedBroker();
@@ -30,6 +32,23 @@ interface Refusal {
 }
 
 const good = ({ issuer }: GuardedBroker) => issuer.token();
+/** A token as it should be, with changes that `signAccessToken` does not make. */
+const shaped = ({ issuer, clock }: GuardedBroker, header: object, claims: object): string =>
+  signedJwt(
+    { alg: 'EdDSA', typ: 'at+jwt', kid: issuer.key.publicKey.kid, ...header },
+    {
+      iss: issuer.issuer,
+      sub: 't-42',
+      client_id: 't-42',
+      aud: BROKER,
+      iat: clock.now(),
+      exp: clock.now() + 900,
+      jti: 'AAAAAAAAAAAAAAAAAAAAAA',
+      scope: 'pub:devices/t-42/#',
+      ...claims,
+    },
+    issuer.key,
+  );
 const withWill = (topic: string, will: object = {}): Partial<IConnectPacket> => ({
   will: { topic, payload: Buffer.from('gone'), qos: 0, retain: false, ...will },
 });
@@ -87,6 +106,16 @@ test.each<Refusal>([
         issuer: issuer.issuer,
         now: clock.now(),
       }),
+  },
+  {
+    name: 'a token of another type',
+    returnCode: 4,
+    token: (broker) => shaped(broker, { typ: 'JWT' }, {}),
+  },
+  {
+    name: 'a token without exp',
+    returnCode: 4,
+    token: (broker) => shaped(broker, {}, { exp: undefined }),
   },
   {
     name: 'a token for another broker',
@@ -235,6 +264,15 @@ test.each([
   expect(broker.log.all('connect.refused').map(({ detail }) => detail)).toEqual(details);
 });
 
+test('[MQTT-3.1.3-8]: no id and not clean is refused with return code 2', async () => {
+  const broker = await startGuardedBroker();
+  const client = await broker.wire();
+  const packet = connectPacket(await broker.issuer.token(), { clientId: '' });
+  client.send(patched(packet, FLAGS, (flags) => flags & ~0x02));
+  expect(await client.next('connack')).toMatchObject({ returnCode: 2 });
+  await client.closed;
+});
+
 test('MQTT 5 is answered with what the broker speaks: 1 by Aedes 1, 0 by Aedes 2', async () => {
   const broker = await startGuardedBroker();
   const { connack } = await broker.connect({}, { protocolVersion: 5 });
@@ -329,6 +367,27 @@ test('trap 9: a stranger cannot wipe the QoS 2 state of another client', async (
   again.send({ cmd: 'pubrel', messageId: 7 });
   await again.next('pubcomp');
   expect(published).toEqual(['exactly once']);
+});
+
+test('I7: a refused CONNECT with clean set leaves the stored session of its id alone', async () => {
+  const broker = await startGuardedBroker();
+  const token = await broker.issuer.token();
+  const owner = await broker.connect(token, { clean: false });
+  owner.send(subscribePacket({ 'devices/t-42/x': 1 }));
+  await owner.next('suback');
+  owner.stream.destroy();
+  await broker.log.event('session.closed');
+  for (const forged of ['forged', await broker.issuer.token({ clientId: 'mallory' })]) {
+    const stranger = await broker.wire();
+    stranger.send(connectPacket(forged, { clean: true }));
+    await stranger.closed;
+  }
+  const other = await broker.connect({ clientId: 'pub', scope: 'pub:#' });
+  other.send(publishPacket('devices/t-42/x', 1));
+  await other.next('puback');
+  const again = await broker.connect(token, { clean: false });
+  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+  expect(await again.next('publish')).toMatchObject({ topic: 'devices/t-42/x' });
 });
 
 test('a clean session still ends its own QoS 2 state with the connection', async () => {
