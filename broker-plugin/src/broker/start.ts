@@ -56,6 +56,7 @@ export async function startBroker(
   const { stateFile, feed } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
+  const thirdParties = await Promise.all(thirdPartyIssuers.map(withCertificates));
   const stored = await openPersistence(config.persistence, { logger });
   const aedes = await Aedes.createBroker({
     id: newBrokerId(deps.clock),
@@ -63,7 +64,7 @@ export async function startBroker(
   });
   const latchkey = createLatchkey({
     ...{ issuer, audience, limits, protection, tokenIn, serviceInstances, graceSeconds },
-    thirdPartyIssuers: await Promise.all(thirdPartyIssuers.map(withCertificates)),
+    thirdPartyIssuers: thirdParties,
     ...(trusted ? { issuerCa: trusted.pem } : {}),
     ...(stateFile === undefined ? {} : { stateFile }),
     ...(feed === undefined ? {} : { feed, maxStalenessSeconds: feed.maxStalenessSeconds }),
