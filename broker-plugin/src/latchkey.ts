@@ -49,6 +49,7 @@ import { createMintedTokens } from './trust/minted-token.js';
 import { createServiceInstances } from './trust/service-instances.js';
 import { createThirdParties } from './trust/third-parties.js';
 import { createVerifyToken } from './verify-token.js';
+import { createKeyWithdrawal } from './withdrawn-keys.js';
 
 export interface Latchkey {
   /**
@@ -123,6 +124,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
       ...(ca === undefined ? {} : { ca }),
     });
 
+  const stop = new AbortController();
   const metrics = createMetrics(
     {
       sessions: () => sessions.size,
@@ -147,7 +149,11 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   if (issuer !== undefined) {
     trust = createAuthorityTrust({
       ...{ issuer, resource: audience, state, feed: options.feed, maxStalenessSeconds },
-      ...{ http: createHttp(options.issuerCa), clock, logger, onKeyRemoved },
+      ...{ http: createHttp(options.issuerCa), clock, logger },
+      onKeyRemoved: () => {
+        onKeyRemoved();
+        withdrawKeys();
+      },
     });
     clients = trust.clients ?? clients;
     keys.set(issuer, trust.keys);
@@ -160,6 +166,10 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   }
   if (verifiers.length === 0) throw new FormatError('issuer', 'is missing: nobody is trusted');
   const sessions = createSessions({ clock: sessionClock, logger, notify });
+  const withdrawKeys = createKeyWithdrawal({
+    ...{ issuer, sessions, clock, lateMs: limits.authenticateTimeoutMs, signal: stop.signal },
+    isTrusted: (kid) => trust?.keys.has(kid) === true,
+  });
   const protection = createProtection({ options: protectionOptions, clock, logger, notify });
   const guards = createStreamGuards({ clock, logger, notify, limits, protection });
   const verifyToken = createVerifyToken({
@@ -182,7 +192,6 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
       return token !== undefined && knownTokens.has(Buffer.from(token).toString('latin1'));
     },
   });
-  const stop = new AbortController();
   const withinTime = createTimeLimit({
     clock,
     limitMs: limits.authenticateTimeoutMs,

@@ -33,6 +33,8 @@ export interface IssuerKeys {
   findKey(kid: string | undefined): KeySetKey | undefined | Promise<KeySetKey | undefined>;
   /** The same for a page of the trust feed, which only the issuer sends: looks again once a second. */
   findPageKey(kid: string): KeySetKey | undefined | Promise<KeySetKey | undefined>;
+  /** Whether that key is at hand and valid now. */
+  has(kid: string): boolean;
   /** How many keys are at hand: none before the first fetch, unless there is a copy. */
   readonly size: number;
   /** Takes over the keys that the trust feed says are all. */
@@ -174,6 +176,7 @@ export function createIssuerKeys(deps: {
   return {
     findKey: (kid) => (kid === undefined ? undefined : find(kid, RETRY_MS)),
     findPageKey: (kid) => find(kid, PAGE_RETRY_MS),
+    has: (kid) => keys.has(kid),
     get size() {
       return keys.size;
     },
