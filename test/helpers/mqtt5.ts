@@ -11,6 +11,7 @@ import type { WireClient } from './mqtt-wire.ts';
 export const CODE = {
   success: 0x00,
   noSubscription: 0x11,
+  malformedPacket: 0x81,
   protocolError: 0x82,
   clientIdNotValid: 0x85,
   badUserNameOrPassword: 0x86,
