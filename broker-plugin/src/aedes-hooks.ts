@@ -9,7 +9,13 @@ import { createRenewals } from './aedes-renew.js';
 import { createRightsChanges } from './aedes-rights.js';
 import { isolateBrokerTables, isolateClientTables } from './aedes-tables.js';
 import { createTrafficHooks } from './aedes-traffic.js';
-import { type Aedes, assertSupported, type Client, persistenceOf } from './aedes-types.js';
+import {
+  type Aedes,
+  assertSupported,
+  type Client,
+  isConnectedTo,
+  persistenceOf,
+} from './aedes-types.js';
 import { createApprovedWills } from './approved-wills.js';
 import type { Authenticate, TokenPlace } from './authenticate.js';
 import { createDecisionLog } from './decision-log.js';
@@ -127,6 +133,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     },
   });
 
+  let registry: ReturnType<typeof followRegistry> | undefined;
   const stored = createStoredSessions({
     persistence: persistenceOf(broker),
     logger,
@@ -135,6 +142,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
       if (session?.state === 'ended') return false;
       return session === undefined || traffic.isAllowedFilter(session.context, subscription);
     },
+    isQueueable: (id) => registry?.isQueueable(id) !== false,
   });
 
   const answers = createSubscribeAnswers({ decide: traffic.decideFilter });
@@ -230,8 +238,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   });
   broker.on('subscribe', (_subscriptions, client) => rightsChanges.recheck(client));
   if (clients === undefined) return () => undefined;
-  return followRegistry({
+  registry = followRegistry({
     ...{ clients, admissions, rightsOf, sessions, rightsChanges, logger },
     ...{ stored, purge, registrations, namespaces: deps.namespaces, withinTime },
+    isConnected: (id) => isConnectedTo(broker, id),
   });
+  return registry.stop;
 }

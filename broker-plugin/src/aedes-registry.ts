@@ -1,60 +1,42 @@
 /**
- * Carries a change of the registry to the sessions that are there, live and stored.
+ * Carries a change of the registry to the sessions that it concerns.
  *
  * Each client that changed is judged again by the code that let it in. Who may not be here any more
- * is disconnected, and what a revoked or deleted client left is emptied, connected or not; whose
- * rights changed goes on with those it has now, or is disconnected if a subscription was lost. A
- * change can concern every client, so this is done in slices, sessions before what is stored, and
- * the broker goes on between them.
+ * is disconnected; whose rights changed goes on with those it has now, or is disconnected if a
+ * subscription was lost. A change can concern every client, so this is done in slices, sessions
+ * before what is stored, and the broker goes on between them.
  *
- * Units   milliseconds where a name says so.
+ * Units   none.
  * Errors  none escape; a session that cannot be judged is ended.
- * Source  DESIGN 8, 9 (I2, I4, I5); RFC 9431 3.2; STANDARDS 5.3 (3, 8), 6 (25, 27, 28).
+ * Source  DESIGN 8, 9 (I2, I4, I5); RFC 9431 3.2; STANDARDS 5.3 (8), 6 (27, 28).
  *
  * @module
  */
-import { type ClientId, decide, type Logger, OAuthError } from '@latchkey/shared';
+import { type ClientId, type Logger, OAuthError } from '@latchkey/shared';
 import type { Admissions } from './admission.js';
 import type { RightsChanges } from './aedes-rights.js';
 import type { Client } from './aedes-types.js';
+import { createBacklog } from './backlog.js';
 import { forLog } from './decision-log.js';
 import { asError } from './host-hooks.js';
-import type { PurgeSession } from './session-purge.js';
+import { createRegisteredSessions, type RegisteredSessions } from './registered-sessions.js';
 import type { SessionRegistrations } from './session-registration.js';
 import type { Session, Sessions } from './sessions.js';
-import type { RightsOf } from './shared-rights.js';
-import type { StoredSessions } from './stored-sessions.js';
-import type { WithinTime } from './time-limit.js';
-import type { ClientNamespaces } from './trust/client-namespaces.js';
-import type { ClientTable } from './trust/client-table.js';
 
-/** Clients or sessions judged at once, which takes a few milliseconds. */
-const SLICE = 20;
+type StoredDeps = Omit<Parameters<typeof createRegisteredSessions>[0], 'keep' | 'sessionsFirst'>;
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-/** Follows the registry until what it returns is called. */
-export function followRegistry(deps: {
-  readonly clients: ClientTable;
-  readonly namespaces: ClientNamespaces;
-  readonly admissions: Admissions;
-  readonly rightsOf: RightsOf;
-  readonly sessions: Sessions;
-  readonly rightsChanges: RightsChanges;
-  readonly stored: StoredSessions;
-  readonly purge: PurgeSession;
-  readonly registrations: SessionRegistrations;
-  readonly logger: Logger;
-  readonly withinTime: WithinTime;
-}): () => void {
-  const { clients, admissions, rightsOf, sessions, rightsChanges } = deps;
-  const { stored, purge, registrations, namespaces, logger, withinTime } = deps;
-  /** Clients whose sessions are to be judged. */
-  const changed = new Set<ClientId>();
-  /** Stored sessions to be fitted to the registry, by MQTT client id, and whose they are. */
-  const left = new Map<string, ClientId>();
-  let isRunning = false;
-  let isStopped = false;
+/** Follows the registry until it is stopped. */
+export function followRegistry(
+  deps: StoredDeps & {
+    readonly admissions: Admissions;
+    readonly sessions: Sessions;
+    readonly rightsChanges: RightsChanges;
+    readonly registrations: SessionRegistrations;
+    readonly logger: Logger;
+  },
+): Pick<RegisteredSessions, 'isQueueable' | 'stop'> {
+  const { clients, namespaces, admissions, sessions, rightsChanges, registrations } = deps;
+  const { logger, withinTime } = deps;
 
   const logFailure = (clientId: string, thrown: unknown): void => {
     const error = asError(thrown);
@@ -81,9 +63,7 @@ export function followRegistry(deps: {
   };
 
   const judge = (session: Session): void => {
-    const { context, connection } = session;
-    const { id } = connection as Client;
-    left.set(id, context.clientId);
+    const { context } = session;
     try {
       const next = admissions.again(context);
       if (next === context) return;
@@ -95,73 +75,43 @@ export function followRegistry(deps: {
     }
   };
 
-  /** Whether it is in use now, by a token that is still good. */
-  const hasStoredSession = (id: string, clientId: ClientId): boolean =>
-    sessions.ofClient(clientId).some(({ connection }) => {
-      const client = connection as Client;
-      return client.id === id && !client.clean;
-    });
-
-  const fitStored = async (id: string, clientId: ClientId): Promise<void> => {
-    try {
-      const client = clients.find(clientId);
-      if (client === undefined || client.status === 'revoked') {
-        await purge(id);
-        return;
-      }
-      if (client.status !== 'active') return; // suspended: it gets all back
-      if (hasStoredSession(id, clientId)) await registrations.keep(id, client.tokensNotBefore);
-      const rights = rightsOf(client.scope);
-      await stored.narrow(
-        { id },
-        ({ topic, qos }) => decide(rights, { action: 'subscribe', topic, qos }).allowed,
-      );
-    } catch (error) {
-      logFailure(clientId, error);
+  const changed = createBacklog<ClientId, undefined>((id) => {
+    const same = sessions.ofClient(id);
+    for (const session of same) {
+      stored.fit((session.connection as Client).id, id);
+      judge(session);
     }
-  };
+    return 1 + same.length;
+  });
 
-  const runSlice = async (): Promise<void> => {
-    let count = 0;
-    for (const id of changed) {
-      changed.delete(id);
-      const same = sessions.ofClient(id);
-      for (const session of same) judge(session);
-      count += 1 + same.length;
-      if (count >= SLICE) return;
-    }
-    for (const [id, clientId] of left) {
-      left.delete(id);
-      await fitStored(id, clientId);
-      count += 1;
-      if (count >= SLICE || changed.size > 0) return;
-    }
-  };
-
-  const run = async (): Promise<void> => {
-    isRunning = true;
-    while (!isStopped && changed.size + left.size > 0) {
-      await nextTurn();
-      await runSlice();
-    }
-    isRunning = false;
-  };
-
-  /** I7: the registry has no say on ids of a third party, not even when it has such a client. */
-  const isOurs = (id: ClientId): boolean => namespaces.holderOf(id) === undefined;
+  const stored = createRegisteredSessions({
+    ...deps,
+    keep: async (id, clientId, tokensNotBefore) => {
+      const isInUse = sessions.ofClient(clientId).some(({ connection }) => {
+        const client = connection as Client;
+        return client.id === id && !client.clean;
+      });
+      if (isInUse) await registrations.keep(id, tokensNotBefore);
+    },
+    sessionsFirst: changed,
+  });
 
   const end = clients.onChange((news) => {
     const ids = news === 'all' ? sessions.clientIds() : news.map(({ id }) => id);
     for (const id of ids) {
-      if (!isOurs(id)) continue;
-      changed.add(id);
-      if (news !== 'all') left.set(id, id);
+      // I7: the registry has no say on ids of a third party, not even when it has such a client.
+      if (namespaces.holderOf(id) !== undefined) continue;
+      changed.add(id, undefined);
+      if (news !== 'all') stored.fit(id, id);
     }
-    if (!isRunning) void run();
   });
 
-  return () => {
-    isStopped = true;
-    end();
+  return {
+    isQueueable: stored.isQueueable,
+    stop: () => {
+      end();
+      changed.stop();
+      stored.stop();
+    },
   };
 }

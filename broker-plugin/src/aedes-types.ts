@@ -100,6 +100,12 @@ export function unsubscribe(client: Client, topics: readonly string[]): Promise<
   });
 }
 
+/** Whether the broker has a connection with that MQTT client id in its table. */
+export function isConnectedTo(broker: Aedes, id: string): boolean {
+  const { clients } = broker as unknown as { clients: Readonly<Record<string, Client>> };
+  return clients[id] !== undefined;
+}
+
 /** `undefined` until the broker is started. */
 export function persistenceOf(broker: Aedes): Persistence {
   return (broker as unknown as { persistence: Persistence }).persistence;

@@ -42,8 +42,10 @@ export function createStoredSessions(deps: {
   readonly logger: Logger;
   /** Whether a client's current rights allow the filter; asked before the filter is stored. */
   readonly isStorable: (client: object, subscription: Subscription) => boolean;
+  /** Whether messages may be queued for the client with that MQTT client id. */
+  readonly isQueueable: (id: string) => boolean;
 }): StoredSessions {
-  const { persistence, logger, isStorable } = deps;
+  const { persistence, logger, isStorable, isQueueable } = deps;
   const refused = new WeakSet<Subscription>();
 
   // The list is stored when its first granted filter is decided, before the later ones are: so each
@@ -55,8 +57,12 @@ export function createStoredSessions(deps: {
   };
 
   const subscriptionsByTopic = persistence.subscriptionsByTopic;
-  persistence.subscriptionsByTopic = async (topic) =>
-    onceForEach(await subscriptionsByTopic.call(persistence, topic));
+  persistence.subscriptionsByTopic = async (topic) => {
+    const once = onceForEach(await subscriptionsByTopic.call(persistence, topic));
+    return once.every(({ clientId }) => isQueueable(clientId))
+      ? once
+      : once.filter(({ clientId }) => isQueueable(clientId));
+  };
 
   return {
     narrow: async ({ id }, isAllowed) => {

@@ -562,3 +562,58 @@ test('a client that changes while its change is carried out is judged by the las
   await applied();
   await settled(client);
 });
+
+test('I5: a persistence that never answers keeps no other client connected that is revoked', async () => {
+  const broker = await start();
+  await leaveSession(broker, false);
+  const client = await broker.connect({ clientId: 'pub', scope: 'pub:#' });
+  persistenceOf(broker).cleanSubscriptions = () => new Promise(() => undefined);
+  broker.clients.put(feedClient({ status: 'revoked' }));
+  await applied();
+  broker.clients.put({ ...PUBLISHER, status: 'revoked' });
+  await client.closed;
+});
+
+test.each([
+  { name: 'revoked', left: [feedClient({ status: 'revoked' })] },
+  { name: 'gone', left: [] },
+])(
+  'trap 3: nothing is queued for a client that is $name in a new snapshot, and it is emptied',
+  async ({ left }) => {
+    const broker = await start();
+    await leaveSession(broker, false);
+    broker.clients.replaceAll(PUBLISHER, ...left);
+    await applied();
+    expect((await leftOf(broker)).queue).toHaveLength(3);
+    await publishAll(broker, 'devices/t-42/a');
+    await applied();
+    expect(await leftOf(broker)).toEqual(NOTHING);
+  },
+);
+
+test('messages are queued for whom the registry has, suspended or not, and while it is not whole', async () => {
+  const broker = await start();
+  await leaveSession(broker, false);
+  broker.clients.replaceAll(PUBLISHER, feedClient({ status: 'suspended' }));
+  await publishAll(broker, 'devices/t-42/a');
+  expect((await leftOf(broker)).queue).toHaveLength(4);
+  broker.clients.isWhole = false;
+  broker.clients.replaceAll(PUBLISHER);
+  await publishAll(broker, 'devices/t-42/a');
+  expect((await leftOf(broker)).queue).toHaveLength(5);
+});
+
+test('who is connected is not looked up for each message', async () => {
+  const broker = await start();
+  const ear = await broker.connect({}, { clean: false });
+  ear.send(subscribePacket({ 'devices/t-42/a': 1 }));
+  await ear.next('suback');
+  const publisher = await broker.connect({ clientId: 'pub', scope: 'pub:#' });
+  const before = broker.clients.lookUps;
+  for (let i = 1; i <= 10; i += 1) {
+    publisher.send(publishPacket('devices/t-42/a', 1, { messageId: i }));
+    await publisher.next('puback');
+  }
+  await ear.next('publish');
+  expect(broker.clients.lookUps).toBe(before);
+});
