@@ -9,6 +9,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { isPrivateMode } from '../private-mode.js';
 
 export interface TlsFiles {
   /** The certificate first, then those up to the root, in PEM. */
@@ -25,8 +26,6 @@ export class TlsFileError extends Error {
   }
 }
 
-const OTHERS = 0o077;
-
 async function read(option: string, file: string): Promise<Buffer> {
   try {
     return await readFile(file);
@@ -41,7 +40,7 @@ export async function readTlsFiles(files: TlsFiles): Promise<SecureContextOption
   const cert = await read('certificate_file', files.certificateFile);
   const key = await read('key_file', files.keyFile);
   const { mode } = await stat(files.keyFile);
-  if ((mode & OTHERS) !== 0) {
+  if (!isPrivateMode(files.keyFile, mode)) {
     throw new TlsFileError(`key_file: ${files.keyFile} can be read by others: chmod 600`);
   }
   const options: SecureContextOptions = { cert, key, minVersion: 'TLSv1.2' };

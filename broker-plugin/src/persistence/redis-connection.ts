@@ -13,6 +13,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { ConfigError, type Logger, UnreachableError } from '@latchkey/shared';
 import { readCertificates } from '../broker/certificates.js';
+import { isPrivateMode } from '../private-mode.js';
 import { type Load, loadFrom, loadPackage } from './optional-package.js';
 import { isPrivateRoute, type RedisConfig } from './persistence-config.js';
 
@@ -22,7 +23,6 @@ export const REDIS_INSTALL: readonly string[] = [REDIS_PACKAGE];
 const TIMEOUT_MS = 4_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
-const OTHERS = 0o077;
 
 export interface RedisConnection {
   readonly status: string;
@@ -56,7 +56,7 @@ async function readSecret(file: string): Promise<string> {
   const failed = ({ code = 'unknown error' }: NodeJS.ErrnoException) =>
     refuse(file, `cannot be read (${code})`);
   const { mode } = await stat(file).catch(failed);
-  if ((mode & OTHERS) !== 0) refuse(file, `can be read by others; run: chmod 600 ${file}`);
+  if (!isPrivateMode(file, mode)) refuse(file, `can be read by others; run: chmod 600 ${file}`);
   const secret = (await readFile(file, 'utf8').catch(failed)).replace(/\r?\n$/, '');
   if (secret === '') refuse(file, 'is empty');
   return secret;

@@ -9,8 +9,8 @@
  */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { ConfigError, createKeySigner, importPrivatePem, type Signer } from '@latchkey/shared';
+import { isPrivateMode } from '../private-mode.js';
 
-const OTHERS = 0o077;
 const MAX_BYTES = 65_536;
 
 /** Signs with the Ed25519 key in a PEM file that only its owner can read. */
@@ -24,7 +24,7 @@ export function openKeyFile(path: string): Signer {
   }
   try {
     const { mode, size } = fstatSync(fd);
-    if ((mode & OTHERS) !== 0) throw problem(`can be read by others; run: chmod 600 ${path}`);
+    if (!isPrivateMode(path, mode)) throw problem(`can be read by others; run: chmod 600 ${path}`);
     if (size > MAX_BYTES) throw problem('is too large for a key');
     return createKeySigner(importPrivatePem(readFileSync(fd, 'utf8'), path));
   } finally {
