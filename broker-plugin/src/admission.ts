@@ -19,6 +19,7 @@ import {
   InvalidTokenError,
   type Issuer,
   rightsCover,
+  scopesOf,
   TOKEN_CLOCK_TOLERANCE_SECONDS,
   type TopicRights,
   UnavailableError,
@@ -114,7 +115,7 @@ export function createAdmissions(deps: {
 
   const ceilingOf = ({ scope }: FeedClient, token: VerifiedToken): TopicRights | undefined => {
     const ceiling = rightsOf(scope);
-    return token.rights.scopes.every((one) => rightsCover(ceiling, one)) ? undefined : ceiling;
+    return scopesOf(token.rights).every((one) => rightsCover(ceiling, one)) ? undefined : ceiling;
   };
 
   /** The registry's word on a token of a client that it has. */

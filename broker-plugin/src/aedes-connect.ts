@@ -235,8 +235,9 @@ export function createConnectHooks(deps: {
         .finally(() => {
           pendings.delete(client);
           // Aedes keeps the packet as long as the connection; the token in it has done its work.
-          delete packet.password;
-          if (tokenIn === 'username') delete packet.username;
+          // Not deleted: an object that lost a property is kept as a table, larger, for good.
+          Object.assign(packet, { password: undefined });
+          if (tokenIn === 'username') Object.assign(packet, { username: undefined });
         })
         .catch(() => undefined);
     };

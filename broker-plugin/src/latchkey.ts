@@ -37,6 +37,7 @@ import { createProtectedAuthenticate } from './protected-authenticate.js';
 import { createProtection } from './protection.js';
 import { resolveProtection } from './protection-options.js';
 import { createRenew } from './renew.js';
+import { createRightsCompiler } from './rights-compiler.js';
 import { createSessionClock } from './session-clock.js';
 import { createSessions } from './sessions.js';
 import { createSharedRights } from './shared-rights.js';
@@ -92,6 +93,8 @@ const JWKS_MAX_BYTES = 64 * 1024;
 const JWKS_TIMEOUT_MS = 4_000;
 /** Scope texts of the registry that are kept compiled, at about 2 KB each. */
 const MAX_SHARED_RIGHTS = 1000;
+/** Scopes in the templates that are kept compiled, at under 1 KB each. */
+const MAX_COMPILED_SCOPES = 20_000;
 
 export function createLatchkey(options: LatchkeyOptions): Latchkey {
   const state = options.stateFile === undefined ? undefined : openBrokerState(options.stateFile);
@@ -136,9 +139,10 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   const { events, notify } = createNotices({ logger, count: metrics.count });
   const knownTokens = createKnownTokens({ clock, maxEntries: limits.knownTokens });
   const onKeyRemoved = () => knownTokens.clear();
+  const compileRights = createRightsCompiler(MAX_COMPILED_SCOPES);
   const thirdParties = createThirdParties(options.thirdPartyIssuers ?? [], {
     own: { issuer, audience },
-    ...{ createHttp, clock, logger, onKeyRemoved, copies: state?.copies },
+    ...{ createHttp, clock, compileRights, logger, onKeyRemoved, copies: state?.copies },
   });
   const keys = new Map(thirdParties.keys);
   const verifiers = [...thirdParties.verifiers];
@@ -157,10 +161,11 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
     });
     clients = trust.clients ?? clients;
     keys.set(issuer, trust.keys);
-    verifiers.push(createIssuedTokens({ issuer, audience, clock, findKey: trust.keys.findKey }));
+    const { findKey } = trust.keys;
+    verifiers.push(createIssuedTokens({ issuer, audience, clock, compileRights, findKey }));
     if (clients !== undefined) {
       const registry = { issuer, audience, clients, clock, rightsOf, maxStalenessSeconds };
-      verifiers.push(createMintedTokens(registry));
+      verifiers.push(createMintedTokens({ ...registry, compileRights }));
       admissions = createAdmissions(registry);
     }
   }

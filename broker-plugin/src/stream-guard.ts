@@ -5,7 +5,7 @@
  * behind CONNECT can be delivered for a stranger, an UNSUBSCRIBE can change somebody's stored
  * session. So exactly one CONNECT passes, bounded in size and time, and everything behind it waits
  * here, with back-pressure, until CONNACK 0 is written. The guard is an own `push` on the stream;
- * afterwards it is deleted, and a live session pays nothing for it.
+ * afterwards it is the stream's own again, and a live session pays nothing for it.
  *
  * Units   bytes and milliseconds.
  * Errors  none are thrown at the host: a connection that breaks a bound is destroyed and logged.
@@ -178,7 +178,6 @@ export function createStreamGuards(deps: {
       return stream.destroy();
     }
     const push = stream.push as Push;
-    const hadOwnPush = Object.hasOwn(stream, 'push');
     const forget = () => drop(gate);
 
     const gate: Gate = {
@@ -194,8 +193,8 @@ export function createStreamGuards(deps: {
         const { chunks, hasEnded } = gate;
         drop(gate);
         stream.removeListener('close', forget);
-        if (hadOwnPush) stream.push = push;
-        else delete (stream as { push?: unknown }).push;
+        // Not deleted: an object that lost a property is kept as a table, larger and slower, for good.
+        stream.push = push;
         for (const bytes of chunks) stream.push(bytes);
         if (hasEnded) stream.push(null);
       },

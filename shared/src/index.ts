@@ -55,14 +55,19 @@ export {
   type TopicName,
 } from './topic.js';
 export {
+  bindTopicRights,
+  compileTemplate,
   compileTopicRights,
   type Decision,
   type DenialReason,
   type Denied,
   decide,
   rightsCover,
+  scopesOf,
   type TopicRequest,
   type TopicRights,
+  type TopicRightsTemplate,
+  templateTextOf,
 } from './topic-rights.js';
 export * from './topic-template.js';
 export * from './trust-feed.js';

@@ -7,6 +7,8 @@
  *
  * @module
  */
+import type { ClientId } from './ids.js';
+import { bindOwn, markOwn, OWN_LEVEL } from './own-level.js';
 import {
   type Allowed,
   buildRightsTree,
@@ -40,24 +42,87 @@ export interface Denied {
 }
 export type Decision = Allowed | Denied;
 
-/** Immutable result of `compileTopicRights`. */
-export interface TopicRights {
-  /** The scopes it was made from. */
+/** Compiled scopes, which the rights of several clients may share. */
+interface CompiledScopes {
   readonly scopes: readonly TopicScope[];
-  /** @internal */
   readonly publish: RightsNode;
-  /** @internal */
   readonly subscribe: RightsNode;
 }
 
-/** Compiles scopes for `decide`. Freezes nothing of the caller's. */
-export function compileTopicRights(scopes: readonly TopicScope[]): TopicRights {
+/** What was allowed before, by the entry in which the own level is only marked. */
+interface BoundEntries {
+  known: Map<Allowed, Allowed> | undefined;
+}
+
+/** Immutable result of `compileTopicRights` and of `bindTopicRights`. */
+export interface TopicRights {
+  /** @internal */
+  readonly compiled: CompiledScopes;
+  /** @internal The level that the marks of the own level stand for. */
+  readonly own: string;
+  /** @internal A memory, filled when the client first uses an entry. */
+  readonly bound: BoundEntries;
+}
+
+/** Compiled scopes in which the own level of some client is only marked. */
+export type TopicRightsTemplate = CompiledScopes;
+
+function compile(scopes: readonly TopicScope[]): CompiledScopes {
   const entries = scopes.map((scope): Allowed => Object.freeze({ allowed: true, scope }));
   return Object.freeze({
     scopes: Object.freeze([...scopes]),
     publish: buildRightsTree(entries.filter(({ scope }) => scope.action !== 'sub')),
     subscribe: buildRightsTree(entries.filter(({ scope }) => scope.action !== 'pub')),
   });
+}
+
+/** Of rights that are nobody's own. */
+const NONE_BOUND: BoundEntries = Object.freeze({ known: undefined });
+
+/** Compiles scopes for `decide`. Freezes nothing of the caller's. */
+export function compileTopicRights(scopes: readonly TopicScope[]): TopicRights {
+  return Object.freeze({ compiled: compile(scopes), own: OWN_LEVEL, bound: NONE_BOUND });
+}
+
+/**
+ * Text that two clients share exactly when the scopes of one are those of the other with the client
+ * id in place of the other's. No filter has a line feed.
+ */
+export function templateTextOf(scopes: readonly TopicScope[], own: ClientId): string {
+  let text = '';
+  for (const { action, maxQos, isRetainAllowed, filter } of scopes) {
+    text += `${action}${maxQos}${isRetainAllowed ? 1 : 0}${markOwn(filter, own)}\n`;
+  }
+  return text;
+}
+
+/** Compiles what all clients of one template text share. */
+export function compileTemplate(scopes: readonly TopicScope[], own: ClientId): TopicRightsTemplate {
+  return compile(
+    scopes.map((scope) => Object.freeze({ ...scope, filter: markOwn(scope.filter, own) })),
+  );
+}
+
+/** The rights of one client, made of what its template text compiled to. Decides as if compiled alone. */
+export function bindTopicRights(template: TopicRightsTemplate, own: ClientId): TopicRights {
+  return Object.freeze({ compiled: template, own, bound: { known: undefined } });
+}
+
+/** The scopes that rights were made from. */
+export function scopesOf({ compiled, own }: TopicRights): readonly TopicScope[] {
+  return compiled.scopes.map((scope) => bindOwn(scope, own));
+}
+
+/** The entry as it is for this client; the same object each time. */
+function bind({ own, bound }: TopicRights, entry: Allowed): Allowed {
+  if (own === OWN_LEVEL) return entry;
+  const known = bound.known?.get(entry);
+  if (known !== undefined) return known;
+  const scope = bindOwn(entry.scope, own);
+  const allowed = scope === entry.scope ? entry : Object.freeze({ allowed: true as const, scope });
+  bound.known ??= new Map();
+  bound.known.set(entry, allowed);
+  return allowed;
 }
 
 function deny(reason: DenialReason, detail: string, nearest?: TopicScope): Denied {
@@ -68,10 +133,17 @@ function deny(reason: DenialReason, detail: string, nearest?: TopicScope): Denie
  * Says what is missing. Asks the tree that decided, so it cannot disagree with the decision, and
  * costs no more with many scopes than with few: strangers choose how often it runs.
  */
-function explainDenial(root: RightsNode, topic: string, qos: number, retain: boolean): Denied {
-  const covering = qos > 0 || retain ? findEntry(root, topic, 0, false)?.scope : undefined;
+function explainDenial(
+  root: RightsNode,
+  topic: string,
+  qos: number,
+  retain: boolean,
+  own: string,
+): Denied {
+  const scopeOf = (entry: Allowed | undefined) => entry && bindOwn(entry.scope, own);
+  const covering = qos > 0 || retain ? scopeOf(findEntry(root, topic, 0, false, own)) : undefined;
   if (covering !== undefined) {
-    const unretained = retain ? findEntry(root, topic, qos, false)?.scope : undefined;
+    const unretained = retain ? scopeOf(findEntry(root, topic, qos, false, own)) : undefined;
     return unretained === undefined
       ? deny(
           'qos-too-high',
@@ -84,7 +156,7 @@ function explainDenial(root: RightsNode, topic: string, qos: number, retain: boo
           unretained,
         );
   }
-  const nearest = nearestEntry(root, topic)?.scope;
+  const nearest = scopeOf(nearestEntry(root, topic, own));
   if (nearest === undefined) return deny('no-scope', 'no scope has this action');
   const detail = `no scope covers the topic; the nearest is ${formatTopicScope(nearest)}`;
   return deny('no-scope', detail, nearest);
@@ -92,7 +164,8 @@ function explainDenial(root: RightsNode, topic: string, qos: number, retain: boo
 
 /**
  * Decides one request. Total: malformed topics, an unknown action and a QoS outside 0 to 2 are
- * denied. An `Allowed` is the compiled entry itself, so allowing allocates nothing.
+ * denied. An `Allowed` is the compiled entry itself, or was made of it when the client first used it,
+ * so allowing allocates nothing.
  */
 export function decide(rights: TopicRights, request: TopicRequest): Decision {
   const { action, topic } = request;
@@ -107,8 +180,10 @@ export function decide(rights: TopicRights, request: TopicRequest): Decision {
   if (qos !== 0 && qos !== 1 && qos !== 2) return deny('qos-too-high', 'the QoS is not 0, 1 or 2');
   const retain = isPublish && request.retain;
   const path = isSubscribe ? withShortestLevels(topic) : topic;
-  const root = isPublish ? rights.publish : rights.subscribe;
-  return findEntry(root, path, qos, retain) ?? explainDenial(root, path, qos, retain);
+  const { compiled, own } = rights;
+  const root = isPublish ? compiled.publish : compiled.subscribe;
+  const entry = findEntry(root, path, qos, retain, own);
+  return entry === undefined ? explainDenial(root, path, qos, retain, own) : bind(rights, entry);
 }
 
 /**
@@ -116,10 +191,12 @@ export function decide(rights: TopicRights, request: TopicRequest): Decision {
  * one request. Costs time by the depth of its filter.
  */
 export function rightsCover(rights: TopicRights, scope: TopicScope): boolean {
+  const { compiled, own } = rights;
   const { action, maxQos, isRetainAllowed } = scope;
   const path = withShortestLevels(scope.filter);
   return (
-    (action === 'sub' || findEntry(rights.publish, path, maxQos, isRetainAllowed) !== undefined) &&
-    (action === 'pub' || findEntry(rights.subscribe, path, maxQos, false) !== undefined)
+    (action === 'sub' ||
+      findEntry(compiled.publish, path, maxQos, isRetainAllowed, own) !== undefined) &&
+    (action === 'pub' || findEntry(compiled.subscribe, path, maxQos, false, own) !== undefined)
   );
 }

@@ -1,5 +1,5 @@
 /** Tokens that were verified before: RFC 9068 4; I2, I5, I11. */
-import { generateKey } from '@latchkey/shared';
+import { compileTopicRights, generateKey } from '@latchkey/shared';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createKnownTokens } from '../../broker-plugin/src/known-tokens.ts';
@@ -146,6 +146,7 @@ test('a known token is let in without a look at the keys, another spelling of it
         issuer: server.issuer,
         audience: BROKER,
         clock,
+        compileRights: compileTopicRights,
         findKey: () => {
           looks += 1;
           return server.key.publicKey;

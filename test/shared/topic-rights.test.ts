@@ -1,4 +1,7 @@
 import {
+  bindTopicRights,
+  type ClientId,
+  compileTemplate,
   compileTopicRights,
   covers,
   type Decision,
@@ -11,10 +14,12 @@ import {
   type Qos,
   rightsCover,
   scopeCovers,
+  scopesOf,
   type TopicFilter,
   type TopicName,
   type TopicRequest,
   type TopicScope,
+  templateTextOf,
 } from '@latchkey/shared';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -155,7 +160,9 @@ describe('decide', () => {
     const compiled = compileTopicRights(scopes);
     scopes.push(parseTopicScope('pub:b'));
     expect(decide(compiled, publish('b')).allowed).toBe(false);
-    expect(Object.isFrozen(compiled) && Object.isFrozen(compiled.publish.literals)).toBe(true);
+    expect(Object.isFrozen(compiled) && Object.isFrozen(compiled.compiled.publish.literals)).toBe(
+      true,
+    );
     expect(Object.isFrozen(decide(compiled, publish('a')))).toBe(true);
   });
 
@@ -205,36 +212,36 @@ describe('one scope against the brute-force model', () => {
   });
 });
 
+const literal = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', '', '$s');
+const filterOf = (levels: fc.Arbitrary<string>) =>
+  fc
+    .tuple(fc.array(levels, { maxLength: 4 }), fc.constantFrom(undefined, '#'))
+    .map(([some, end]) => (end === undefined ? some : [...some, end]).join('/'))
+    .filter((text) => text !== '')
+    .map((text) => parseTopicFilter(text));
+const narrow = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom('a', 'b', '') },
+  { weight: 1, arbitrary: literal },
+  { weight: 1, arbitrary: fc.constant('+') },
+);
+const anyFilter = fc.oneof(filterOf(narrow), filterOf(fc.oneof(literal, fc.constant('+'))));
+const scope: fc.Arbitrary<TopicScope> = fc.record({
+  action: fc.constantFrom('pub', 'sub', 'pubsub'),
+  filter: anyFilter,
+  maxQos: fc.constantFrom(0, 1, 2),
+  isRetainAllowed: fc.boolean(),
+});
+const request: fc.Arbitrary<TopicRequest> = fc
+  .record({
+    action: fc.constantFrom('publish', 'subscribe', 'receive'),
+    topic: anyFilter,
+    qos: fc.constantFrom(0, 1, 2),
+    retain: fc.boolean(),
+  })
+  .map((r) => (r.action === 'subscribe' ? r : { ...r, topic: r.topic.replace(/[+#]/g, 'a') }));
+
 describe('random sets of scopes against a loop over the entries', () => {
   // More than six literal levels, so that nodes with a Map of children occur.
-  const literal = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', '', '$s');
-  const filterOf = (levels: fc.Arbitrary<string>) =>
-    fc
-      .tuple(fc.array(levels, { maxLength: 4 }), fc.constantFrom(undefined, '#'))
-      .map(([some, end]) => (end === undefined ? some : [...some, end]).join('/'))
-      .filter((text) => text !== '')
-      .map((text) => parseTopicFilter(text));
-  const narrow = fc.oneof(
-    { weight: 3, arbitrary: fc.constantFrom('a', 'b', '') },
-    { weight: 1, arbitrary: literal },
-    { weight: 1, arbitrary: fc.constant('+') },
-  );
-  const anyFilter = fc.oneof(filterOf(narrow), filterOf(fc.oneof(literal, fc.constant('+'))));
-  const scope: fc.Arbitrary<TopicScope> = fc.record({
-    action: fc.constantFrom('pub', 'sub', 'pubsub'),
-    filter: anyFilter,
-    maxQos: fc.constantFrom(0, 1, 2),
-    isRetainAllowed: fc.boolean(),
-  });
-  const request: fc.Arbitrary<TopicRequest> = fc
-    .record({
-      action: fc.constantFrom('publish', 'subscribe', 'receive'),
-      topic: anyFilter,
-      qos: fc.constantFrom(0, 1, 2),
-      retain: fc.boolean(),
-    })
-    .map((r) => (r.action === 'subscribe' ? r : { ...r, topic: r.topic.replace(/[+#]/g, 'a') }));
-
   /** Levels in common from the left: `+` is equal to any, and `#` is no level. */
   const shared = (filter: string, topic: string): number => {
     // '#' and '/#' have no name that is shorter than these.
@@ -311,5 +318,97 @@ describe('random sets of scopes against a loop over the entries', () => {
       { numRuns: 5000 },
     );
     expect(covered).toBeGreaterThan(50);
+  });
+});
+
+describe('rights bound to a client', () => {
+  const of = (id: string) => id as ClientId;
+  const bound = (scope: string, id: string) => {
+    const { topicScopes } = parseScope(scope);
+    return bindTopicRights(compileTemplate(topicScopes, of(id)), of(id));
+  };
+  const text = (scope: string, id: string) => templateTextOf(parseScope(scope).topicScopes, of(id));
+
+  test.each([
+    { request: publish('devices/t-42/telemetry/t', 1), is: true },
+    { request: publish('devices/t-4/telemetry/t', 1), is: false },
+    { request: publish('devices/t-421/telemetry/t', 1), is: false },
+    { request: publish('devices/t-42', 1), is: false },
+    { request: publish('devices//telemetry/t', 1), is: false },
+    { request: publish('devices/\u0000/telemetry/t', 1), is: false },
+    { request: subscribe('devices/t-42/commands/+'), is: true },
+    { request: subscribe('devices/+/commands/+'), is: false },
+    { request: receive('devices/t-42/commands/reboot'), is: true },
+    { request: receive('devices/t-43/commands/reboot'), is: false },
+  ])('$request.action $request.topic: $is', ({ request, is }) => {
+    expect(decide(bound(THERMOSTAT, 't-42'), request).allowed).toBe(is);
+  });
+
+  test('what one client may, no other of the template may in its name', () => {
+    const { topicScopes } = parseScope(THERMOSTAT);
+    const template = compileTemplate(topicScopes, of('t-42'));
+    const other = bindTopicRights(template, of('t-7'));
+    expect(decide(other, publish('devices/t-42/telemetry/t')).allowed).toBe(false);
+    expect(outcome(decide(other, publish('devices/t-7/telemetry/t')))).toBe(
+      'pub;qos=1;retain=0:devices/t-7/telemetry/#',
+    );
+  });
+
+  test('allowing again answers with the same frozen object', () => {
+    const mine = bound(THERMOSTAT, 't-42');
+    const first = decide(mine, publish('devices/t-42/telemetry/t'));
+    expect(decide(mine, publish('devices/t-42/telemetry/u'))).toBe(first);
+    expect(Object.isFrozen(mine) && Object.isFrozen(first)).toBe(true);
+  });
+
+  test.each([
+    { name: 'another id', a: ['pub:d/x/t', 'x'], b: ['pub:d/y/t', 'y'], isSame: true },
+    {
+      name: 'the id of somebody else',
+      a: ['pub:d/x/t', 'x'],
+      b: ['pub:d/x/t', 'y'],
+      isSame: false,
+    },
+    { name: 'an id inside a level', a: ['pub:d/x1', 'x'], b: ['pub:d/y1', 'y'], isSame: false },
+    { name: 'another action', a: ['pub:x', 'x'], b: ['sub:y', 'y'], isSame: false },
+    { name: 'another QoS', a: ['pub;qos=1:x', 'x'], b: ['pub:y', 'y'], isSame: false },
+    { name: 'another retain', a: ['pub;retain=0:x', 'x'], b: ['pub:y', 'y'], isSame: false },
+    { name: 'another number', a: ['pub:x pub:x', 'x'], b: ['pub:y', 'y'], isSame: false },
+  ])('templates are told apart: $name', ({ a: [a = '', x = ''], b: [b = '', y = ''], isSame }) => {
+    expect(text(a, x) === text(b, y)).toBe(isSame);
+  });
+
+  test('decides, names and covers as rights that were compiled alone, for another client too', () => {
+    const ids = ['a', 'b', 'x', '1'];
+    fc.assert(
+      fc.property(
+        fc.array(scope, { maxLength: 40, size: 'max' }),
+        fc.array(request, { minLength: 8, maxLength: 8 }),
+        fc.constantFrom(...ids),
+        scope,
+        (scopes, requests, id, wanted) => {
+          const alone = compileTopicRights(scopes);
+          const mine = bindTopicRights(compileTemplate(scopes, of(id)), of(id));
+          expect(scopesOf(mine)).toEqual(scopes);
+          expect(rightsCover(mine, wanted)).toBe(rightsCover(alone, wanted));
+          for (const r of requests) expect(decide(mine, r)).toEqual(decide(alone, r));
+          // The same for a client whose scopes have its id where these have that one's.
+          const rename = (filter: string) =>
+            filter
+              .split('/')
+              .map((level) => (level === id ? 'other' : level))
+              .join('/') as TopicFilter;
+          const theirs = scopes.map((one) => ({ ...one, filter: rename(one.filter) }));
+          expect(templateTextOf(theirs, of('other'))).toBe(templateTextOf(scopes, of(id)));
+          const bindOther = bindTopicRights(compileTemplate(scopes, of(id)), of('other'));
+          const aloneOther = compileTopicRights(theirs);
+          for (const r of requests) {
+            const topic = rename(r.topic);
+            expect(decide(bindOther, { ...r, topic })).toEqual(decide(aloneOther, { ...r, topic }));
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
   });
 });

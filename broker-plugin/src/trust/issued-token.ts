@@ -10,27 +10,28 @@
 import {
   type AccessTokenVerification,
   type Clock,
-  compileTopicRights,
   type Issuer,
   type ResourceId,
   verifyAccessToken,
 } from '@latchkey/shared';
+import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 
 export function createIssuedTokens(deps: {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
   readonly clock: Clock;
+  readonly compileRights: CompileRights;
   readonly findKey: AccessTokenVerification['findKey'];
 }): TokenVerifier {
-  const { issuer, audience, clock, findKey } = deps;
+  const { issuer, audience, clock, compileRights, findKey } = deps;
   return {
     isFor: (other) => other === issuer,
     verify: async (text) => {
       const now = clock.now();
       const token = await verifyAccessToken(text, { issuer, audience, now, findKey });
       const { clientId, jti, kid, issuedAt, expiresAt, scope } = token;
-      const rights = compileTopicRights(scope.topicScopes);
+      const rights = compileRights(scope.topicScopes, clientId);
       return Object.freeze({ issuer, clientId, jti, kid, issuedAt, expiresAt, rights });
     },
   };

@@ -15,7 +15,6 @@ import { createPublicKey } from 'node:crypto';
 import {
   type ClientId,
   type Clock,
-  compileTopicRights,
   type FeedClient,
   type FeedKey,
   type Issuer,
@@ -27,6 +26,7 @@ import {
   type VerifyingKey,
   verifyAccessToken,
 } from '@latchkey/shared';
+import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 import type { ClientTable } from './client-table.js';
 
@@ -77,10 +77,11 @@ export function createMintedTokens(deps: {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
   readonly clock: Clock;
+  readonly compileRights: CompileRights;
   readonly clients: ClientTable;
   readonly maxStalenessSeconds: number;
 }): TokenVerifier {
-  const { issuer, audience, clock, clients, maxStalenessSeconds } = deps;
+  const { issuer, audience, clock, compileRights, clients, maxStalenessSeconds } = deps;
   return {
     isFor: (iss) => mintingClientOf(issuer, iss) !== undefined,
     verify: async (text, iss) => {
@@ -102,7 +103,7 @@ export function createMintedTokens(deps: {
       if (clientId !== minter) {
         throw new JwtError('claim', 'client_id is not who minted it', { claim: 'client_id' });
       }
-      const rights = compileTopicRights(scope.topicScopes);
+      const rights = compileRights(scope.topicScopes, clientId);
       return Object.freeze({ issuer: iss, clientId, jti, kid, issuedAt, expiresAt, rights });
     },
   };

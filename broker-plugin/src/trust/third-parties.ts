@@ -15,6 +15,7 @@ import {
   type Issuer,
   type Logger,
 } from '@latchkey/shared';
+import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 import { type ClientNamespaces, createClientNamespaces } from './client-namespaces.js';
 import { createIssuerKeys, type IssuerKeys } from './jwks.js';
@@ -62,13 +63,14 @@ export function createThirdParties(
     /** With the certificate authorities to trust, or with the system's. */
     readonly createHttp: (ca: string | undefined) => HttpClient;
     readonly clock: Clock;
+    readonly compileRights: CompileRights;
     readonly logger: Logger;
     readonly onKeyRemoved: () => void;
     /** Where their keys are kept for the next start. */
     readonly copies?: KeyCopies | undefined;
   },
 ): ThirdParties {
-  const { own, createHttp, clock, logger, onKeyRemoved, copies } = deps;
+  const { own, createHttp, clock, compileRights, logger, onKeyRemoved, copies } = deps;
   const { issuers, namespaces } = parseThirdParties(options, own);
   const keys = new Map<string, IssuerKeys>();
   const verifiers = issuers.map((thirdParty) => {
@@ -79,7 +81,8 @@ export function createThirdParties(
       locate: jwksUri === undefined ? createKeySetDiscovery(http, issuer) : async () => jwksUri,
     });
     keys.set(issuer, issuerKeys);
-    return createThirdPartyTokens({ thirdParty, clock, findKey: issuerKeys.findKey });
+    const { findKey } = issuerKeys;
+    return createThirdPartyTokens({ thirdParty, clock, compileRights, findKey });
   });
   return { verifiers, namespaces, keys };
 }

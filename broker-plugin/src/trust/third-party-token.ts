@@ -11,13 +11,13 @@ import {
   type AccessTokenVerification,
   type ClientId,
   type Clock,
-  compileTopicRights,
   FormatError,
   type JsonObject,
   JwtError,
   parseClientId,
   verifyThirdPartyToken,
 } from '@latchkey/shared';
+import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 import { readClaim } from './claim-path.js';
 import { topicScopesOf } from './scope-aliases.js';
@@ -43,9 +43,10 @@ function clientIdOf(
 export function createThirdPartyTokens(deps: {
   readonly thirdParty: ThirdPartyIssuer;
   readonly clock: Clock;
+  readonly compileRights: CompileRights;
   readonly findKey: AccessTokenVerification['findKey'];
 }): TokenVerifier {
-  const { thirdParty, clock, findKey } = deps;
+  const { thirdParty, clock, compileRights, findKey } = deps;
   const { issuer, name, scopeClaim, scopeAliases: aliases, acceptTopicScopes } = thirdParty;
   return {
     isFor: (other) => other === issuer,
@@ -56,7 +57,7 @@ export function createThirdPartyTokens(deps: {
       const clientId = clientIdOf(claims, thirdParty);
       const claim = readClaim(claims, scopeClaim);
       const scopes = topicScopesOf(claim, { clientId, aliases, acceptTopicScopes });
-      const rights = compileTopicRights(scopes);
+      const rights = compileRights(scopes, clientId);
       const says = { issuer, thirdParty: name, clientId, jti, kid, issuedAt, expiresAt, rights };
       return Object.freeze(says);
     },
