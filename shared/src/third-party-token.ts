@@ -80,7 +80,7 @@ function checkKind(claims: JsonObject, requiredClaims: ReadonlyMap<string, strin
     throw new JwtError('claim', 'the claim typ is not Bearer', { claim: 'typ' });
   }
   for (const [claim, value] of requiredClaims) {
-    if (Object.hasOwn(claims, claim) && claims[claim] === value) continue;
+    if (claims[claim] === value) continue;
     throw new JwtError('claim', `${claim} is not the value that is required`, { claim });
   }
 }

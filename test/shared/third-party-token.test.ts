@@ -95,7 +95,7 @@ test.each([
   { name: 'missing', claims: {} },
   { name: 'another value', claims: { gty: 'password' } },
   { name: 'a list that holds it', claims: { gty: ['client-credentials'] } },
-  { name: 'inherited', claims: {}, required: 'toString' },
+  { name: 'what every object has', claims: {}, required: 'toString' },
 ])('a required claim is refused: $name', async ({ claims, required = 'gty' }) => {
   const requiredClaims = new Map([[required, 'client-credentials']]);
   await expect(verify(tokenOf(claims), { requiredClaims })).rejects.toMatchObject({
