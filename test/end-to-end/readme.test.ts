@@ -20,22 +20,43 @@ test('the two commands are the ones that continuous integration runs', () => {
   expect(readFileSync(join(ROOT, '.ci/run'), 'utf8')).toContain('\nnpm ci && npm test\n');
 });
 
-test('the commands of "Your first fleet" publish a reading', async () => {
+/** Runs commands as written, but for the ports; and what a person does: waits until a server is up. */
+async function run(commands: string) {
   const dir = temporaryDir();
-  const ports = { '9400': await freePort(), '1883': await freePort() };
+  const ports = { '9400': await freePort(), '1883': await freePort(), '9401': await freePort() };
   const onFreePorts = (text: string) =>
     Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(from, `${to}`), text);
-  // As written, but for the ports; and what a person does without being told: wait until a server is up.
   const isUp = (port: number) =>
     `until (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`;
-  const commands = onFreePorts(firstCode(section('Your first fleet')))
+  const ready = onFreePorts(commands)
     .replace(/^npx latchkey serve .*&$/m, (line) => `${line}\n${isUp(ports['9400'])}`)
-    .replace(/^npx latchkey-broker .*&$/m, (line) => `${line}\n${isUp(ports['1883'])}`)
+    .replace(/^npx latchkey-broker --config .*&$/m, (line) => `${line}\n${isUp(ports['1883'])}`)
     .replace('mosquitto_pub', `mosquitto_pub -p ${ports['1883']}`)
     .replaceAll('npx ', `${join(ROOT, 'node_modules/.bin')}/`);
-  const script = `set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n${commands}`;
-  const outcome = await runCommand('bash', ['-c', script], { cwd: dir });
+  const script = `set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n${ready}`;
+  return runCommand('bash', ['-c', script], { cwd: dir });
+}
+
+test('the commands of "Your first fleet" publish a reading', async () => {
+  const outcome = await run(firstCode(section('Your first fleet')));
   expect(outcome.stderr).not.toMatch(/error/i);
+  expect(outcome.exitCode).toBe(0);
+});
+
+test('the commands and the lines of "Revoke within a second" make a broker that is ready', async () => {
+  const text = section('Revoke within a second: the trust feed');
+  const [, lines = ''] = /```toml\n(.*?)```/s.exec(text) ?? [];
+  const here = lines.replace('/var/lib/latchkey-broker', '.').replace('/etc/latchkey', '.');
+  const fleet = firstCode(section('Your first fleet'));
+  const commands = fleet.replace(
+    /cat > broker.toml <<EOF\n(issuer = .*\naudience = .*\n)/,
+    (_all, head) =>
+      `${firstCode(text)}cat > broker.toml <<EOF\n${head}${here}[http]\nport = 9401\n`,
+  );
+  const isReady = 'until curl -sf localhost:9401/readyz; do sleep 0.05; done';
+  const outcome = await run(`${commands}\n${isReady}`);
+  expect(outcome.stderr).not.toMatch(/error/i);
+  expect(outcome.stdout).toContain('"feed.whole"');
   expect(outcome.exitCode).toBe(0);
 });
 
