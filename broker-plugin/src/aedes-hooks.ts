@@ -18,6 +18,7 @@ import {
 } from './aedes-types.js';
 import { createApprovedWills } from './approved-wills.js';
 import type { Authenticate, TokenPlace } from './authenticate.js';
+import type { Authorize } from './authorize.js';
 import { createDecisionLog } from './decision-log.js';
 import { disconnect, tellWhy } from './disconnect.js';
 import { composeHook } from './host-hooks.js';
@@ -40,6 +41,7 @@ import type { ClientTable } from './trust/client-table.js';
 
 export interface InstallDeps {
   readonly authenticate: Authenticate;
+  readonly authorize: Authorize;
   readonly renew: Renew;
   readonly admissions: Admissions;
   /** `undefined`: there is no registry to follow. */
@@ -78,6 +80,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   advertiseLimits(broker, deps.limits);
   const {
     authenticate,
+    authorize,
     renew,
     admissions,
     clients,
@@ -116,11 +119,12 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   const decisions = createDecisionLog({ logger, notify });
   const traffic = createTrafficHooks({
     broker,
+    authorize,
     clock: sessionClock,
     logger,
     decisions,
     sessionOf,
-    wills: createApprovedWills({ sessionOf, again: admissions.again }),
+    wills: createApprovedWills({ sessionOf, authorize, again: admissions.again }),
     closeLater,
     endUnauthorized: (client) => endFor(client, REASON.notAuthorized),
     forget: (client, subscription) => stored.refuse(client, subscription),
@@ -156,6 +160,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   });
 
   const rightsChanges = createRightsChanges({
+    authorize,
     sessions,
     stored,
     clock: sessionClock,

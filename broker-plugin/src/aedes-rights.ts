@@ -18,7 +18,7 @@ import {
   type Subscription,
   unsubscribe,
 } from './aedes-types.js';
-import { authorize } from './authorize.js';
+import type { Authorize } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError } from './host-hooks.js';
 import type { Session, Sessions } from './sessions.js';
@@ -35,13 +35,15 @@ export interface RightsChanges {
 export function createRightsChanges(deps: {
   readonly sessions: Sessions;
   readonly stored: StoredSessions;
+  readonly authorize: Authorize;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly decisions: DecisionLog;
   readonly sessionOf: (client: Client) => Session | undefined;
   readonly isAllowedFilter: (context: SessionContext, subscription: Subscription) => boolean;
 }): RightsChanges {
-  const { sessions, stored, clock, logger, decisions, sessionOf, isAllowedFilter } = deps;
+  const { sessions, stored, authorize, clock, logger, decisions, sessionOf, isAllowedFilter } =
+    deps;
   const changed = new WeakSet<Session>();
 
   /** Live and stored subscriptions that the rights of the session do not cover. */

@@ -23,7 +23,7 @@ import {
   type Subscription,
 } from './aedes-types.js';
 import { type ApprovedWills, dropWillDelay } from './approved-wills.js';
-import { authorize, type TopicDecision } from './authorize.js';
+import type { Authorize, TopicDecision } from './authorize.js';
 import { type DecisionLog, forLog } from './decision-log.js';
 import { asError, once, runHost } from './host-hooks.js';
 import type { Session } from './sessions.js';
@@ -48,6 +48,7 @@ const NO_MESSAGE_ID = -1;
 
 export function createTrafficHooks(deps: {
   readonly broker: Aedes;
+  readonly authorize: Authorize;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly decisions: DecisionLog;
@@ -63,7 +64,7 @@ export function createTrafficHooks(deps: {
   readonly dropWill: (will: PublishPacket) => void;
 }): TrafficHooks {
   const { broker, clock, logger, decisions, sessionOf, closeLater, forget, dropWill } = deps;
-  const { wills, endUnauthorized } = deps;
+  const { authorize, wills, endUnauthorized } = deps;
 
   const isExpired = (client: Client): boolean => {
     const expiresAt = sessionOf(client)?.context.expiresAt;

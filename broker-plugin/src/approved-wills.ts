@@ -12,7 +12,7 @@
  * @module
  */
 import type { Client, PublishPacket } from './aedes-types.js';
-import { authorize } from './authorize.js';
+import type { Authorize } from './authorize.js';
 import type { Session } from './sessions.js';
 import type { SessionContext } from './verify-token.js';
 
@@ -29,10 +29,11 @@ export function dropWillDelay(packet: PublishPacket): void {
 
 export function createApprovedWills(deps: {
   readonly sessionOf: (client: Client) => Session | undefined;
+  readonly authorize: Authorize;
   /** What the registry makes of a context now; throws when its client may not be here. */
   readonly again: (context: SessionContext) => SessionContext;
 }): ApprovedWills {
-  const { sessionOf, again } = deps;
+  const { sessionOf, authorize, again } = deps;
 
   const isStillAllowed = ({ context }: Session, { topic, qos, retain }: PublishPacket): boolean => {
     try {

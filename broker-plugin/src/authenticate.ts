@@ -17,7 +17,7 @@ import {
   InvalidRequestError,
   InvalidTokenError,
 } from '@latchkey/shared';
-import { authorize } from './authorize.js';
+import type { Authorize } from './authorize.js';
 import { type MqttClientId, parseMqttClientId } from './mqtt-client-id.js';
 import { INVALID_TOKEN, type SessionContext, type VerifyToken } from './verify-token.js';
 
@@ -73,13 +73,14 @@ function refuseOther(detail: string): never {
 
 export function createAuthenticate(deps: {
   readonly verifyToken: VerifyToken;
+  readonly authorize: Authorize;
   readonly clock: Clock;
   readonly maxKeepaliveSeconds: number;
   readonly tokenIn: TokenPlace;
   /** Whether the client may have several connections, each with an instance. The token cannot say. */
   readonly mayHaveInstances: (clientId: ClientId) => boolean;
 }): Authenticate {
-  const { verifyToken, clock, maxKeepaliveSeconds, tokenIn, mayHaveInstances } = deps;
+  const { verifyToken, authorize, clock, maxKeepaliveSeconds, tokenIn, mayHaveInstances } = deps;
 
   /** Refuses a second credential: somebody means something by it that would not be looked at. */
   const checkPassword = ({ password }: ConnectRequest): void => {

@@ -20,6 +20,7 @@ import {
   type TopicRights,
   type TopicScope,
 } from '@latchkey/shared';
+import { type DollarTopics, isOpenDollarTopic } from './dollar-topics.js';
 import type { SessionContext } from './verify-token.js';
 
 export interface Refused {
@@ -41,10 +42,6 @@ const EXPIRED: Refused = Object.freeze({
   nearest: undefined,
 });
 
-/**
- * `$SYS` lists every client, `$SYS/…/new/clients` disconnects one, `$share/…` and `$queue/…` are
- * plain text to an MQTT 3.1.1 broker: nothing that begins with `$` is a topic of a device.
- */
 const RESERVED: Refused = Object.freeze({
   allowed: false,
   reason: 'reserved-topic',
@@ -66,14 +63,22 @@ function within(ceiling: TopicRights, request: TopicRequest, allowed: Allowed): 
 }
 
 /** Decides one request of a session, or one delivery to it, at the instant `now`. */
-export function authorize(
+export type Authorize = (
   context: SessionContext,
   request: TopicRequest,
   now: NumericDate,
-): TopicDecision {
-  if (now >= context.expiresAt) return EXPIRED;
-  if (request.topic.charCodeAt(0) === DOLLAR) return RESERVED;
-  const decision = decide(context.rights, request);
-  const { ceiling } = context;
-  return ceiling === undefined || !decision.allowed ? decision : within(ceiling, request, decision);
+) => TopicDecision;
+
+/** An entry covers a topic that begins with `$` only if it begins with that very level itself. */
+export function createAuthorize(open: DollarTopics): Authorize {
+  return (context, request, now) => {
+    if (now >= context.expiresAt) return EXPIRED;
+    const { topic } = request;
+    if (topic.charCodeAt(0) === DOLLAR && !isOpenDollarTopic(open, topic)) return RESERVED;
+    const decision = decide(context.rights, request);
+    const { ceiling } = context;
+    return ceiling === undefined || !decision.allowed
+      ? decision
+      : within(ceiling, request, decision);
+  };
 }

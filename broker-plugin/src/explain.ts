@@ -18,7 +18,7 @@ import {
   type Qos,
   type TopicRequest,
 } from '@latchkey/shared';
-import { authorize, type TopicDecision } from './authorize.js';
+import type { Authorize, TopicDecision } from './authorize.js';
 import type { SessionContext, VerifyToken } from './verify-token.js';
 
 export type ExplainSubject =
@@ -77,9 +77,10 @@ export function createExplain(deps: {
   /** The context of the live session of a client. */
   readonly findContext: (clientId: string) => SessionContext | undefined;
   /** By which sessions end. */
+  readonly authorize: Authorize;
   readonly clock: Clock;
 }): Explain {
-  const { verifyToken, findContext, clock } = deps;
+  const { verifyToken, findContext, authorize, clock } = deps;
 
   return async (request) => {
     let context: SessionContext | undefined;

@@ -21,6 +21,8 @@ import { admitAll, createAdmissions } from './admission.js';
 import { installHooks } from './aedes-hooks.js';
 import type { Aedes } from './aedes-types.js';
 import { createAuthenticate, tokenOf } from './authenticate.js';
+import { createAuthorize } from './authorize.js';
+import { parseDollarTopics } from './dollar-topics.js';
 import { createExplain, type Explain } from './explain.js';
 import { createKnownTokens } from './known-tokens.js';
 import { createMetrics } from './metrics.js';
@@ -110,6 +112,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   const audience = parseResourceId(options.audience, 'audience');
   const limits = resolveLimits(options.limits);
   const protectionOptions = resolveProtection(options.protection);
+  const authorize = createAuthorize(parseDollarTopics(options.dollarTopics ?? []));
   const tokenIn = resolveChoice('tokenIn', TOKEN_PLACES, options.tokenIn);
   const instances = resolveChoice('serviceInstances', SERVICE_INSTANCES, options.serviceInstances);
   const maxStalenessSeconds = resolveMaxStaleness(options.maxStalenessSeconds);
@@ -186,6 +189,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   const authenticate = createProtectedAuthenticate({
     authenticate: createAuthenticate({
       verifyToken,
+      authorize,
       clock,
       maxKeepaliveSeconds: limits.maxKeepaliveSeconds,
       tokenIn,
@@ -229,6 +233,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
       const renew = createRenew({ verifyToken, clock, sessionClock });
       const unfollow = installHooks(broker, {
         authenticate,
+        authorize,
         renew,
         admissions,
         clients,
@@ -255,6 +260,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
     takeConnection: protection.takeConnection,
     explain: createExplain({
       verifyToken,
+      authorize,
       findContext: (clientId) => sessions.find(clientId)?.context,
       clock: sessionClock,
     }),

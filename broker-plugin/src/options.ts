@@ -122,6 +122,12 @@ export interface LatchkeyOptions {
    */
   readonly tokenIn?: TokenPlace;
   /**
+   * First levels of topics that begin with `$` and are open to clients whose entries begin with that
+   * very level, such as `$app`; at most 16. Those of brokers (`$SYS`, `$share`, `$queue` …) never are.
+   * Default: none.
+   */
+  readonly dollarTopics?: readonly string[];
+  /**
    * Who may connect several times at once, as `client_id@instance`: `feed`, the default, those whom
    * the trust feed calls services, and so nobody without a feed; `any` client; or `never`.
    */

@@ -8,13 +8,15 @@ import {
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createAdmissions } from '../../broker-plugin/src/admission.ts';
-import { authorize } from '../../broker-plugin/src/authorize.ts';
+import { createAuthorize } from '../../broker-plugin/src/authorize.ts';
 import { createSharedRights } from '../../broker-plugin/src/shared-rights.ts';
 import type { VerifiedToken } from '../../broker-plugin/src/verify-token.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
 import { startGuardedBroker } from '../helpers/guarded-broker.ts';
 import { createMemoryClients, feedClient } from '../helpers/memory-clients.ts';
 import { connectPacket, publishPacket, subscribePacket } from '../helpers/mqtt-wire.ts';
+
+const authorize = createAuthorize(new Set());
 
 const NOW = 1_760_000_000;
 

@@ -74,6 +74,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'issuer',
       'audience',
       'issuer_ca_file',
+      'dollar_topics',
       'token_in',
       'service_instances',
       'grace_seconds',
@@ -147,6 +148,19 @@ test('all problems of a file are listed at once', () => {
     'listen.0.port',
     'log_level',
   ]);
+});
+
+test.each([
+  { value: '["$app", "$other"]', expected: [] },
+  { value: '["$SYS"]', expected: ['dollar_topics.0'] },
+  { value: '["$app", "app"]', expected: ['dollar_topics.1'] },
+  {
+    value: `[${[...Array(17).keys()].map((i) => `"$a${i}"`).join(', ')}]`,
+    expected: ['dollar_topics'],
+  },
+])('dollar_topics = $value', ({ value, expected }) => {
+  const text = `issuer = "https://a"\naudience = "mqtts://b"\ndollar_topics = ${value}\n${listen}`;
+  expect(problems(text).map(({ path }) => path)).toEqual(expected);
 });
 
 const thirdParty = (changes: Readonly<Record<string, string | undefined>> = {}) => {

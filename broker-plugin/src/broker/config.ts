@@ -20,6 +20,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import type { TokenPlace } from '../authenticate.js';
+import { MAX_DOLLAR_TOPICS, parseDollarTopic } from '../dollar-topics.js';
 import { type Limits, SERVICE_INSTANCES, TOKEN_PLACES } from '../options.js';
 import { type PersistenceConfig, persistenceSchema } from '../persistence/persistence-config.js';
 import type { ProtectionOptions } from '../protection-options.js';
@@ -53,6 +54,8 @@ export interface BrokerConfig {
   /** PEM of the certificate authorities that are trusted for the issuer; `undefined`: the system's. */
   readonly issuerCaFile: string | undefined;
   readonly thirdPartyIssuers: readonly ThirdPartyConfig[];
+  /** First levels of topics with `$` that are open. */
+  readonly dollarTopics: readonly string[];
   readonly tokenIn: TokenPlace;
   readonly serviceInstances: ServiceInstances;
   readonly graceSeconds: number;
@@ -152,6 +155,13 @@ const configSchema = (isInsecure: boolean) =>
         parsedBy((value) => parseResourceId(value)),
       ),
       issuer_ca_file: v.optional(nonEmpty),
+      dollar_topics: v.optional(
+        v.pipe(
+          v.array(v.pipe(text, parsedBy(parseDollarTopic))),
+          v.maxLength(MAX_DOLLAR_TOPICS, `must not have more than ${MAX_DOLLAR_TOPICS} entries`),
+        ),
+        [],
+      ),
       token_in: v.optional(v.picklist(TOKEN_PLACES), TOKEN_PLACES[0]),
       service_instances: v.optional(v.picklist(SERVICE_INSTANCES), SERVICE_INSTANCES[0]),
       grace_seconds: v.optional(whole(0, MAX_GRACE_SECONDS), 0),
@@ -193,6 +203,7 @@ export function parseBrokerConfig(
     audience,
     issuerCaFile: issuer_ca_file,
     thirdPartyIssuers: config.third_party_issuer,
+    dollarTopics: config.dollar_topics,
     tokenIn: config.token_in,
     serviceInstances: config.service_instances,
     graceSeconds: config.grace_seconds,

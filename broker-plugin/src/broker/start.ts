@@ -52,7 +52,8 @@ export async function startBroker(
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
 ): Promise<Broker> {
   const { issuerCaFile, thirdPartyIssuers, limits, maxConnections } = config;
-  const { issuer, audience, protection, tokenIn, serviceInstances, graceSeconds } = config;
+  const { issuer, audience, protection, dollarTopics, tokenIn, serviceInstances, graceSeconds } =
+    config;
   const { stateFile, feed } = config;
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
@@ -63,7 +64,16 @@ export async function startBroker(
     ...(stored.persistence === undefined ? {} : { persistence: stored.persistence }),
   });
   const latchkey = createLatchkey({
-    ...{ issuer, audience, limits, protection, tokenIn, serviceInstances, graceSeconds },
+    ...{
+      issuer,
+      audience,
+      limits,
+      protection,
+      dollarTopics,
+      tokenIn,
+      serviceInstances,
+      graceSeconds,
+    },
     thirdPartyIssuers: thirdParties,
     ...(trusted ? { issuerCa: trusted.pem } : {}),
     ...(stateFile === undefined ? {} : { stateFile }),
