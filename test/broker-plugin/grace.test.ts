@@ -1,6 +1,10 @@
 /** A session that lives on after its token, for devices that renew late: exactly the grace, I5. */
 import { createLatchkey } from '@latchkey/broker-plugin';
 import { describe, expect, test } from 'vitest';
+import { createRenew } from '../../broker-plugin/src/renew.ts';
+import { createSessionClock } from '../../broker-plugin/src/session-clock.ts';
+import type { SessionContext } from '../../broker-plugin/src/verify-token.ts';
+import { createDrivenClock } from '../helpers/driven-clock.ts';
 import { type GuardedBroker, type Setup, startGuardedBroker } from '../helpers/guarded-broker.ts';
 import { BROKER } from '../helpers/issuer-server.ts';
 import { createMemoryClients, feedClient } from '../helpers/memory-clients.ts';
@@ -124,6 +128,22 @@ test('nobody renews with an expired token, in the grace neither', async () => {
   client.send(publishPacket('$latchkey/renew', 1, { payload: token }));
   await client.closed;
   expect(broker.log.all('renew.refused')).toMatchObject([{ reason: 'invalid_token' }]);
+});
+
+test('a token that expires while it is verified renews nothing, whatever the grace', async () => {
+  const clock = createDrivenClock();
+  const now = clock.now();
+  const current = { clientId: 't-42', issuedAt: now, expiresAt: now } as SessionContext;
+  const renew = createRenew({
+    verifyToken: async () => {
+      clock.set(now + 10);
+      return { ...current, expiresAt: now + 10 };
+    },
+    clock,
+    sessionClock: createSessionClock(clock, GRACE),
+  });
+  const request = { token: Buffer.from('x'), qos: 1, retain: false };
+  await expect(renew(current, request)).rejects.toMatchObject({ error: 'invalid_token' });
 });
 
 test('a renewal in the grace lasts as long as the new token and its own grace', async () => {
