@@ -55,7 +55,7 @@ export interface Protection {
 }
 
 const FIRST_BAN_MS = 1000;
-/** About 200 bytes each, four times this many at most. */
+/** Of each kind of ban. When everything is full it is about 25 MB. */
 const MAX_KEYS = 20_000;
 /** The log names an address that connects too often once in this time. */
 const TELL_AGAIN_SECONDS = 60;
