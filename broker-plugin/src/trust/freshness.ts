@@ -7,12 +7,33 @@
  *
  * @module
  */
-import { type Clock, FEED_CLOCK_TOLERANCE_SECONDS, type Logger } from '@latchkey/shared';
+import {
+  type Clock,
+  FEED_CLOCK_TOLERANCE_SECONDS,
+  type Logger,
+  type NumericDate,
+} from '@latchkey/shared';
 import type { ClientTable } from './client-table.js';
 
+/** Age of a page that was verified at `freshAt`; `Infinity` when nobody knows. */
+export function ageAt(freshAt: NumericDate | undefined, now: NumericDate): number {
+  // A page from the future: this clock went back, and nobody knows how far.
+  if (freshAt === undefined || freshAt > now + FEED_CLOCK_TOLERANCE_SECONDS) {
+    return Number.POSITIVE_INFINITY;
+  }
+  return Math.max(0, now - freshAt);
+}
+
+/** Whether the table is known whole, and well enough to say that a client may still mint. */
+export function isFreshAt(
+  { isWhole, freshAt }: Pick<ClientTable, 'isWhole' | 'freshAt'>,
+  now: NumericDate,
+  maxStalenessSeconds: number,
+): boolean {
+  return isWhole && ageAt(freshAt, now) <= maxStalenessSeconds;
+}
+
 export interface Freshness {
-  /** Whether what the table says may still be acted upon as if it were known to be true. */
-  isFresh(): boolean;
   /** Since the last page was verified; `Infinity` before the first, and when this clock went back. */
   ageSeconds(): number;
   /** Logs when it became too old, and when it is fresh again. To be called each second. */
@@ -28,20 +49,10 @@ export function createFreshness(deps: {
   const { table, maxStalenessSeconds, clock, logger } = deps;
   let wasFresh: boolean | undefined;
 
-  const ageSeconds = (): number => {
-    const { freshAt } = table;
-    if (freshAt === undefined) return Number.POSITIVE_INFINITY;
-    const age = clock.now() - freshAt;
-    // A page from the future: nobody knows how long ago that was.
-    return age < -FEED_CLOCK_TOLERANCE_SECONDS ? Number.POSITIVE_INFINITY : Math.max(0, age);
-  };
-  const isFresh = (): boolean => table.isWhole && ageSeconds() <= maxStalenessSeconds;
-
   return {
-    isFresh,
-    ageSeconds,
+    ageSeconds: () => ageAt(table.freshAt, clock.now()),
     sweep: () => {
-      const isNow = isFresh();
+      const isNow = isFreshAt(table, clock.now(), maxStalenessSeconds);
       if (isNow === wasFresh) return;
       const isFirst = wasFresh === undefined;
       wasFresh = isNow;

@@ -29,6 +29,7 @@ import {
 import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 import type { ClientTable } from './client-table.js';
+import { isFreshAt } from './freshness.js';
 
 /** The client whose tokens have this issuer, when they are minted by a client of ours. */
 export function mintingClientOf(issuer: Issuer, iss: string): ClientId | undefined {
@@ -62,9 +63,10 @@ export function assertFresh(
   now: NumericDate,
   maxStalenessSeconds: number,
 ): void {
-  const { isWhole, freshAt } = clients;
-  if (isWhole && freshAt !== undefined && now - freshAt <= maxStalenessSeconds) return;
-  const detail = isWhole ? 'stale: the trust feed was not heard for too long' : 'no whole replica';
+  if (isFreshAt(clients, now, maxStalenessSeconds)) return;
+  const detail = clients.isWhole
+    ? 'stale: the trust feed was not heard for too long'
+    : 'no whole replica';
   throw new UnavailableError('the rights of the client cannot be had now', { detail });
 }
 

@@ -24,7 +24,7 @@ import {
   startFollowedAuthority,
 } from '../../helpers/followed-authority.ts';
 import { temporaryDir } from '../../helpers/processes.ts';
-import { addDevice, BROKER, openTestAuthority } from '../../helpers/test-authority.ts';
+import { addDevice, BROKER, execSql, openTestAuthority } from '../../helpers/test-authority.ts';
 
 /** Real requests take real time, and the machine may be busy. */
 const POLL = { timeout: 15_000 };
@@ -486,13 +486,46 @@ describe('a broker that the authority does not let read', () => {
   });
 });
 
+describe('a snapshot', () => {
+  test('of 10,000 clients comes in pages of 500, and never in more', async () => {
+    const made = await startFollowedAuthority();
+    execSql(
+      made.authority,
+      `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+       INSERT INTO client (id, kind, status, created_at)
+         SELECT printf('c-%05d', i), 'device', 'active', 1 FROM n;
+       INSERT INTO client_role (client, role)
+         SELECT id, 'thermostat' FROM client WHERE id LIKE 'c-%'`,
+    );
+    const sizes: number[] = [];
+    const follower = createFollower(made, {
+      disturb: ofFeed(async (_path, pass) => {
+        const response = await pass();
+        sizes.push(response.bytes.length);
+        return response;
+      }),
+    });
+    const isWhole = follower.log.event('feed.whole');
+    follower.start();
+    expect(await isWhole).toMatchObject({ clients: 10_002 });
+    expect(sizes).toHaveLength(21);
+    expect(Math.max(...sizes)).toBeLessThan(200_000);
+    expect(follower.find('c-10000')?.scope).toContain('devices/c-10000/telemetry/#');
+  });
+});
+
 describe('a snapshot that begins again', () => {
   test('serves once it is whole; the old one until then', async () => {
     const ids = Array.from({ length: 501 }, (_, i) => `c-${String(i).padStart(3, '0')}`);
     const made = await setup([]);
     const { authority, follower } = made;
     for (const id of ids) await createBare(made, id);
-    await expect.poll(() => follower.replica.size, POLL).toBe(503);
+    /** Changes that come together are told together, a moment later. */
+    const aMomentLater = async <Seen>(look: () => Seen): Promise<Seen> => {
+      await authority.clock.advance(100);
+      return look();
+    };
+    await expect.poll(() => aMomentLater(() => follower.replica.size), POLL).toBe(503);
     let release: (() => void) | undefined;
     follower.disturb = ofFeed(async (_path, pass, url) => {
       if (url.searchParams.has('snapshot_after')) {
@@ -504,8 +537,7 @@ describe('a snapshot that begins again', () => {
     });
     await authority.registry.renewFeed();
     await createBare(made, 'c-new');
-    await authority.clock.advance(100);
-    await expect.poll(() => release !== undefined, POLL).toBe(true);
+    await expect.poll(() => aMomentLater(() => release !== undefined), POLL).toBe(true);
     expect(follower.find('c-new')).toBeUndefined();
     expect(follower.find('c-500')).toBeDefined();
     expect(follower.replica).toMatchObject({ isWhole: true, position: { at: 'snapshot' } });

@@ -1,6 +1,6 @@
 /** When what the feed told is too old: DESIGN 8. */
 import { expect, test } from 'vitest';
-import { createFreshness } from '../../../broker-plugin/src/trust/freshness.ts';
+import { createFreshness, isFreshAt } from '../../../broker-plugin/src/trust/freshness.ts';
 import { createCapturedLog } from '../../helpers/captured-log.ts';
 import { createDrivenClock } from '../../helpers/driven-clock.ts';
 
@@ -31,7 +31,7 @@ test.each([
 ])('$name: $age s old, fresh: $isFresh', ({ age, isFresh, ...table }) => {
   const { freshness } = setup(table);
   expect(freshness.ageSeconds()).toBe(age);
-  expect(freshness.isFresh()).toBe(isFresh);
+  expect(isFreshAt(table, 1000, 300)).toBe(isFresh);
 });
 
 test('one line tells that it is too old, and one that it is fresh again', () => {
