@@ -55,6 +55,12 @@ class HostRefusal extends InsufficientScopeError {
   }
 }
 
+/** Where a host sends a client of MQTT 5 instead; Aedes 2 tells it. */
+function redirectOf(refusal: unknown): object | undefined {
+  const { serverReference, reasonCode } = (refusal ?? {}) as Record<string, unknown>;
+  return typeof serverReference === 'string' ? { serverReference, reasonCode } : undefined;
+}
+
 function answerCodeOf(error: OAuthError): number {
   return (error instanceof HostRefusal ? error.returnCode : undefined) ?? returnCodeOf(error);
 }
@@ -114,8 +120,8 @@ export function createConnectHooks(deps: {
 
   const preConnect: Compose<'preConnect'> = (host) => (client, packet, callback) => {
     const answer = once(callback);
-    // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
     const isOfMqtt5 = isConnectOfMqtt5(packet);
+    // Never `(null, false)`: that leaves the connection open with no timer (STANDARDS 5.3, 11).
     const refuse = (error: Error, code?: ReasonCode, isNews = true): void => {
       logRefusal(client, packet, error, isNews);
       if (code !== undefined && isOfMqtt5) writeRefusal(client, packet, code, error);
@@ -131,8 +137,11 @@ export function createConnectHooks(deps: {
       return refuse(new Error(problem), REASON.protocolError, deps.countFault(client));
     }
     if (!pendings.has(client)) pendings.set(client, { packet, admission: undefined });
-    const hostRefused = (error: unknown) =>
-      refuse(new Error('refused by a hook of the host', { cause: error }), REASON.notAuthorized);
+    const hostRefused = (cause: unknown): void => {
+      const redirect = redirectOf(cause);
+      const error = new Error('refused by a hook of the host', { cause });
+      refuse(Object.assign(error, redirect), redirect ? undefined : REASON.notAuthorized);
+    };
     runHost(
       () =>
         host.call(broker, client, packet, (error, isAllowed) => {
@@ -201,12 +210,13 @@ export function createConnectHooks(deps: {
             : new UnavailableError('the broker cannot decide now', { cause: error });
         logRefusal(client, pending?.packet, known);
         const returnCode = answerCodeOf(known);
-        if (pending !== undefined && isMqtt5(client) && !client.closed) {
+        const redirect = error instanceof HostRefusal ? redirectOf(error.cause) : undefined;
+        if (pending !== undefined && isMqtt5(client) && !client.closed && !redirect) {
           const code = known instanceof BannedError ? REASON.banned : reasonCodeOf(returnCode);
           writeRefusal(client, pending.packet, code, known);
           client.emit('error', new Error(known.message)); // closes, and Aedes writes no CONNACK
         }
-        answer(Object.assign(new Error(known.message), { returnCode }), false);
+        answer(Object.assign(new Error(known.message), { returnCode, ...redirect }), false);
       };
       if (pending === undefined) {
         refuse(new UnavailableError('the CONNECT was not seen', { detail: 'no preConnect' }));

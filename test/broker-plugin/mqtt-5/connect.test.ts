@@ -259,3 +259,39 @@ test('group 32: no CONNACK of a refusal holds a part of the token', async () => 
   const bytes = Buffer.concat(sent).toString('latin1');
   for (const part of token.split('.')) expect(bytes).not.toContain(part);
 });
+
+test('group 18: an address that failed too often is refused with 0x8A, unverified', async () => {
+  const protection = { exemptAddresses: [], failuresPerClient: 1 };
+  const broker = await startGuardedBroker({ options: { protection } });
+  await connect5(broker, 'garbage');
+  const { connack } = await connect5(broker, 'garbage');
+  expect(connack).toMatchObject({
+    reasonCode: CODE.banned,
+    properties: { reasonString: 'too many refused connections' },
+  });
+});
+
+test.each(['preConnect', 'authenticate'] as const)(
+  'a host that sends a client elsewhere in %s is heard, and one that refuses without a place too',
+  async (hook) => {
+    const places = [{ serverReference: 'other.example', reasonCode: 0x9d }, undefined];
+    const broker = await startGuardedBroker({
+      before: (aedes) => {
+        aedes[hook] = (...values: unknown[]) => {
+          const answer = values.at(-1) as (error: Error, isAllowed: boolean) => void;
+          answer(Object.assign(new Error('elsewhere'), places.shift()), false);
+        };
+      },
+    });
+    const moved = await connect5(broker);
+    expect(moved.connack).toMatchObject({
+      reasonCode: 0x9d,
+      properties: { serverReference: 'other.example' },
+    });
+    const refused = await connect5(broker);
+    expect(refused.connack).toMatchObject({
+      reasonCode: CODE.notAuthorized,
+      properties: { reasonString: 'refused by a hook of the host' },
+    });
+  },
+);
