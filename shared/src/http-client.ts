@@ -99,16 +99,28 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   return {
     request: async (request) => {
       const { signal, url, timeoutMs = usualMs } = request;
-      const deadline = AbortSignal.timeout(timeoutMs);
+      // Not AbortSignal.any: what it makes is remembered by a long-lived signal for ever (Node 20).
+      const ending = new AbortController();
+      const end = () => ending.abort(signal?.reason);
+      let isLate = false;
+      const timer = setTimeout(() => {
+        isLate = true;
+        end();
+      }, timeoutMs);
+      timer.unref();
+      signal?.addEventListener('abort', end);
+      if (signal?.aborted) end();
       try {
-        const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
-        return await exchange(request, either);
+        return await exchange(request, ending.signal);
       } catch (cause) {
         // When all addresses of a name refuse, the error has no message but a code.
         const { message, code } = cause as NodeJS.ErrnoException;
-        const late = deadline.aborted ? `no answer within ${timeoutMs} ms` : '';
+        const late = isLate ? `no answer within ${timeoutMs} ms` : '';
         const why = [late, message, code].find((text) => text);
         throw new UnreachableError(`cannot reach ${new URL(url).origin}: ${why}`, { cause });
+      } finally {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
       }
     },
   };

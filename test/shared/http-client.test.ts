@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
@@ -156,6 +156,18 @@ describe('bounds', () => {
     });
     await expect(get(url, { timeoutMs: 120 })).rejects.toEqual(unreachable('no answer within'));
   });
+});
+
+test('a signal that lives long keeps nothing of requests that are over', async () => {
+  const url = await serve((_, response) => response.end());
+  const { signal } = new AbortController();
+  await get(url, {}, signal);
+  await get('http://127.0.0.1:1', {}, signal).catch(() => undefined);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+  const held = Object.getOwnPropertySymbols(signal).filter((name) =>
+    /dependant/i.test(String(name)),
+  );
+  expect(held.map((name) => (signal as never)[name])).toEqual(held.map(() => undefined));
 });
 
 describe('a request may have its own bounds', () => {
