@@ -90,6 +90,15 @@ export function createProtection(deps: {
   const addresses = bansAfter(options.failuresPerAddress);
   const clients = bansAfter(options.failuresPerClient);
 
+  let isUncountedTold = false;
+  /** Most likely a WebSocket whose handshake `guard` was not given, which the owner should hear of. */
+  const tellUncounted = (): void => {
+    if (isUncountedTold) return;
+    isUncountedTold = true;
+    const detail = 'a WebSocket stream has none: give guard the request of its handshake';
+    logger.info({ event: 'connect.uncounted', detail }, 'connections without address, not counted');
+  };
+
   /** What an address is counted under; `undefined`: it is not. */
   const keyOf = (address: string | undefined): string | undefined =>
     address === undefined || isExempt(address) ? undefined : addressKey(address);
@@ -109,6 +118,7 @@ export function createProtection(deps: {
 
   return {
     takeConnection: (address) => {
+      if (address === undefined) tellUncounted();
       const key = keyOf(address);
       if (key === undefined || connections.take(key) === 0) return true;
       const reason = 'connection-rate';

@@ -5,6 +5,7 @@ import { createLatchkey, type LatchkeyEvents, type LatchkeyOptions } from '@latc
 import { generateKey } from '@latchkey/shared';
 import type { IConnackPacket } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
+import { createCapturedLog } from '../helpers/captured-log.ts';
 import {
   type GuardedBroker,
   type Setup,
@@ -111,14 +112,17 @@ describe('connections of one address', () => {
     expect(await answer(broker, await broker.issuer.token())).toBe(0);
   });
 
-  test('are not counted when the stream has no address', async () => {
+  test('are not counted when the stream has no address, and the log tells once', async () => {
+    const log = createCapturedLog();
     const latchkey = createLatchkey({
       issuer: 'https://id.example',
       audience: BROKER,
+      logger: log,
       protection: { connectionBurst: 1, exemptAddresses: [] },
     });
     const streams = Array.from({ length: 5 }, () => latchkey.guard(source()));
     expect(streams.filter(({ destroyed }) => destroyed)).toEqual([]);
+    expect(log.all('connect.uncounted')).toHaveLength(1);
     await latchkey.close();
   });
 });
