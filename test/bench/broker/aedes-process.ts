@@ -9,12 +9,34 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Duplex } from 'node:stream';
-import { createLatchkey } from '@latchkey/broker-plugin';
+import { createLatchkey, type ThirdPartyIssuerOptions } from '@latchkey/broker-plugin';
+import { systemClock } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import pino from 'pino';
 import { answerWith } from '../asked-process.ts';
-import { AUDIENCE, type BrokerAnswer, type BrokerQuestion } from './messages.ts';
+import { createMemoryRegistry } from './memory-registry.ts';
+import {
+  AUDIENCE,
+  type BrokerAnswer,
+  type BrokerQuestion,
+  deviceId,
+  MANY_ALIASES,
+  MANY_PREFIX,
+  manyIssuerOf,
+} from './messages.ts';
 import { decideByJose } from './naive-jose.ts';
+
+const registry = createMemoryRegistry();
+
+/** Keys are those of the issuer itself. */
+const many = (issuer: string): ThirdPartyIssuerOptions => ({
+  name: 'many',
+  issuer: manyIssuerOf(issuer),
+  jwksUri: `${issuer}/jwks`,
+  algorithms: ['EdDSA'],
+  clientIdPrefix: MANY_PREFIX,
+  scopeAliases: MANY_ALIASES,
+});
 
 type Accept = (stream: Duplex) => void;
 
@@ -28,13 +50,22 @@ const KINDS: Readonly<Record<string, (aedes: Aedes, issuer: string) => Accept>> 
     return aedes.handle;
   },
   latchkey: (aedes, issuer) => {
-    const latchkey = createLatchkey({ issuer, audience: AUDIENCE });
+    const latchkey = createLatchkey({
+      issuer,
+      audience: AUDIENCE,
+      thirdPartyIssuers: [many(issuer)],
+    });
     latchkey.install(aedes);
     return (stream) => aedes.handle(latchkey.guard(stream));
   },
   'latchkey-logging': (aedes, issuer) => {
     const logger = pino({ level: 'info' }, pino.destination('/dev/null'));
     const latchkey = createLatchkey({ issuer, audience: AUDIENCE, logger });
+    latchkey.install(aedes);
+    return (stream) => aedes.handle(latchkey.guard(stream));
+  },
+  'latchkey-registry': (aedes, issuer) => {
+    const latchkey = createLatchkey({ issuer, audience: AUDIENCE, clients: registry });
     latchkey.install(aedes);
     return (stream) => aedes.handle(latchkey.guard(stream));
   },
@@ -84,6 +115,15 @@ async function answer(question: BrokerQuestion): Promise<BrokerAnswer> {
     case 'forget-delays':
       delays.reset();
       return {};
+    case 'revoke': {
+      const revokedAtMs: number[] = [];
+      for (let i = 0; i < question.devices.count; i += 1) {
+        await new Promise((resolve) => setTimeout(resolve, question.everyMs));
+        revokedAtMs.push(systemClock.nowMs());
+        registry.revoke(deviceId(question.devices.first + i));
+      }
+      return { revokedAtMs };
+    }
     case 'longest-delay':
       return { longestDelayMs: delays.max / 1e6 };
   }

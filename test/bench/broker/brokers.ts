@@ -70,7 +70,7 @@ export async function startIssuer(): Promise<IssuerServer> {
   };
 }
 
-export type Kind = 'yes' | 'latchkey' | 'latchkey-logging' | 'jose';
+export type Kind = 'yes' | 'latchkey' | 'latchkey-logging' | 'latchkey-registry' | 'jose';
 
 export async function startAedes(kind: Kind, issuer: string): Promise<AedesBroker> {
   const child: AskedProcess<BrokerQuestion, BrokerAnswer> = await startAsked(

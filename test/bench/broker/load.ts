@@ -23,6 +23,9 @@ import {
   type HoldOrder,
   type LoadAnswer,
   type LoadQuestion,
+  MANY_ALIASES,
+  MANY_PREFIX,
+  manyIssuerOf,
   PASSWORD,
   type PublishOrder,
   scopesOf,
@@ -39,22 +42,24 @@ const key = generateKey();
 const signer = createKeySigner(key);
 let issuer = parseIssuer('http://localhost');
 const lastTokens = new Map<number, string>();
-let held: Connection[] = [];
-let endedAtMs: number[] = [];
+/** By device. */
+let held = new Map<number, Connection>();
+let endedAtMs = new Map<number, number>();
 
 async function tokenOf(
   index: number,
-  { entries = 10, isSubscriber = false, expiresAt = systemClock.now() + TTL_SECONDS } = {},
+  { hasMany = false, isSubscriber = false, expiresAt = systemClock.now() + TTL_SECONDS } = {},
 ): Promise<string> {
   const id = deviceId(index);
+  const scopes = hasMany ? Object.keys(MANY_ALIASES) : scopesOf(id, isSubscriber);
   return signAccessToken(signer, {
-    issuer,
+    issuer: hasMany ? parseIssuer(manyIssuerOf(issuer)) : issuer,
     clientId: parseClientId(id),
     audience: parseResourceId(AUDIENCE),
     issuedAt: systemClock.now(),
     expiresAt,
     jti: newJti(),
-    scope: scopesOf(id, entries, isSubscriber).join(' '),
+    scope: scopes.join(' '),
   });
 }
 
@@ -78,13 +83,14 @@ async function openAll(
   target: Target,
   passwords: ReadonlyMap<number, string>,
   atOnce: number,
-): Promise<Connection[]> {
+  idOf: (index: number) => string = deviceId,
+): Promise<ReadonlyMap<number, Connection>> {
   const waiting = [...passwords].values();
-  const connections: Connection[] = [];
+  const connections = new Map<number, Connection>();
   await Promise.all(
     Array.from({ length: atOnce }, async () => {
       for (const [index, password] of waiting) {
-        connections.push(await open(target, deviceId(index), password));
+        connections.set(index, await open(target, idOf(index), password));
       }
     }),
   );
@@ -102,7 +108,7 @@ async function connect({ target, devices, tokens, atOnce }: ConnectOrder): Promi
   const begin = performance.now();
   const connections = await openAll(target, passwords, atOnce);
   const ms = performance.now() - begin;
-  await leave(connections);
+  await leave([...connections.values()]);
   return { operations: devices.count, ms };
 }
 
@@ -114,34 +120,41 @@ async function hold({ target, devices, ttlSeconds }: HoldOrder): Promise<LoadAns
   const begin = performance.now();
   const connections = await openAll(target, passwords, 50);
   const ms = performance.now() - begin;
-  for (const { closed } of connections) {
-    void closed.then(() => endedAtMs.push(systemClock.nowMs()));
+  for (const [index, connection] of connections) {
+    void connection.closed.then(() => endedAtMs.set(index, systemClock.nowMs()));
+    held.set(index, connection);
   }
-  held.push(...connections);
-  return { operations: connections.length, ms };
+  return { operations: connections.size, ms };
 }
 
-async function waitForEnd(): Promise<LoadAnswer> {
-  await Promise.all(held.map(({ closed }) => closed));
-  const answer = { operations: held.length, ms: 0, endedAtMs };
-  [held, endedAtMs] = [[], []];
-  return answer;
+async function waitForEnd(devices?: Devices): Promise<LoadAnswer> {
+  const indexes = devices === undefined ? [...held.keys()] : indexesOf(devices);
+  await Promise.all(indexes.map((index) => held.get(index)?.closed));
+  return { operations: indexes.length, ms: 0, endedAtMs };
+}
+
+async function release(): Promise<LoadAnswer> {
+  const operations = held.size;
+  await leave([...held.values()].filter(({ socket }) => !socket.destroyed));
+  [held, endedAtMs] = [new Map(), new Map()];
+  return { operations, ms: 0 };
 }
 
 async function publishWith(order: PublishOrder): Promise<LoadAnswer> {
-  const { target, entries } = order;
+  const { target, hasMany } = order;
+  const idOf = (index: number) => (hasMany ? MANY_PREFIX : '') + deviceId(index);
   const publisherIndexes = indexesOf({ first: 0, count: order.publishers });
   const subscriberIndexes = indexesOf({ first: FIRST_SUBSCRIBER, count: order.subscribers });
   const openFor = async (indexes: readonly number[], isSubscriber: boolean) => {
-    const token = (index: number) => tokenOf(index, { entries, isSubscriber });
+    const token = (index: number) => tokenOf(index, { hasMany, isSubscriber });
     const passwords = await passwordsOf(target, indexes, token);
-    return openAll(target, passwords, 1);
+    return openAll(target, passwords, 1, idOf);
   };
-  const publishers = (await openFor(publisherIndexes, false)).map((connection, i) => ({
-    id: deviceId(i),
+  const publishers = [...(await openFor(publisherIndexes, false))].map(([index, connection]) => ({
+    id: idOf(index),
     connection,
   }));
-  const subscribers = await openFor(subscriberIndexes, true);
+  const subscribers = [...(await openFor(subscriberIndexes, true)).values()];
   const outcome = await publish(order, publishers, subscribers);
   await leave([...publishers.map(({ connection }) => connection), ...subscribers]);
   return outcome;
@@ -157,10 +170,9 @@ async function answer(question: LoadQuestion): Promise<LoadAnswer> {
     case 'hold':
       return hold(question);
     case 'wait-for-end':
-      return waitForEnd();
+      return waitForEnd(question.devices);
     case 'release':
-      await leave(held);
-      return waitForEnd();
+      return release();
     case 'publish':
       return publishWith(question);
   }

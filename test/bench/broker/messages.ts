@@ -46,8 +46,8 @@ export interface PublishOrder {
   readonly publishers: number;
   readonly subscribers: number;
   readonly qos: Exclude<Qos, 2>;
-  /** Topic scopes of each client. */
-  readonly entries: number;
+  /** Whether each client has `MANY` topic scopes. */
+  readonly hasMany: boolean;
 }
 
 export type LoadQuestion =
@@ -55,8 +55,8 @@ export type LoadQuestion =
   | ConnectOrder
   | HoldOrder
   | PublishOrder
-  /** Waits until all sessions that are held were closed by the broker. */
-  | { readonly type: 'wait-for-end' }
+  /** Waits until the broker closed all sessions that are held, or those of these devices. */
+  | { readonly type: 'wait-for-end'; readonly devices?: Devices }
   /** Closes them. */
   | { readonly type: 'release' };
 
@@ -65,8 +65,8 @@ export interface LoadAnswer {
   readonly ms: number;
   /** `issuer`: the key that tokens are signed with. */
   readonly jwk?: object;
-  /** When each session was closed, since the epoch. */
-  readonly endedAtMs?: readonly number[];
+  /** When the session of each device was closed, since the epoch. */
+  readonly endedAtMs?: ReadonlyMap<number, number>;
 }
 
 export type BrokerQuestion =
@@ -76,7 +76,9 @@ export type BrokerQuestion =
   | { readonly type: 'cpu' }
   /** Forgets the delays of the event loop so far. */
   | { readonly type: 'forget-delays' }
-  | { readonly type: 'longest-delay' };
+  | { readonly type: 'longest-delay' }
+  /** Revokes devices one after the other, `everyMs`. */
+  | { readonly type: 'revoke'; readonly devices: Devices; readonly everyMs: number };
 
 export interface BrokerAnswer {
   readonly port?: number;
@@ -85,6 +87,8 @@ export interface BrokerAnswer {
   readonly heapBytes?: number;
   readonly cpuMicroseconds?: number;
   readonly longestDelayMs?: number;
+  /** When each device was revoked, since the epoch. */
+  readonly revokedAtMs?: readonly number[];
 }
 
 /** Id of a device; all have the same length. */
@@ -107,14 +111,27 @@ const TEMPLATE = [
   'pub:devices/{id}/logs/#',
 ];
 
-/**
- * Topic scopes of a client; the one that allows what it does here is the last. Above ten, the others
- * are spread over as many branches.
- */
-export function scopesOf(id: string, entries: number, isSubscriber: boolean): readonly string[] {
+/** Topic scopes of a client, as many as a role has; the one that allows what it does here is the last. */
+export function scopesOf(id: string, isSubscriber: boolean): readonly string[] {
   const last = isSubscriber ? `sub:${ALL_TELEMETRY}` : `pub:devices/${id}/telemetry/#`;
-  const others = Array.from({ length: entries - 1 }, (_, i) =>
-    entries <= 10 ? (TEMPLATE[i] as string).replace('{id}', id) : `pubsub:s/${i}`,
-  );
-  return [...others, last];
+  return [...TEMPLATE.map((scope) => scope.replace('{id}', id)), last];
 }
+
+/** More entries than a token holds come from another issuer, by names that the broker knows. */
+export const MANY = 1000;
+export const MANY_PREFIX = 'many:';
+export const manyIssuerOf = (issuer: string): string => `${issuer}/many`;
+const PER_ALIAS = 100;
+
+/** What each name stands for; the scopes that allow something here are the last. */
+export const MANY_ALIASES: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Array.from({ length: MANY / PER_ALIAS }, (_, alias) => [
+    `alias-${alias}`,
+    Array.from({ length: PER_ALIAS }, (_, i) => {
+      const number = alias * PER_ALIAS + i;
+      if (number === MANY - 2) return `sub:${ALL_TELEMETRY}`;
+      if (number === MANY - 1) return 'pub:devices/{client_id}/telemetry/#';
+      return `pubsub:sites/${number % 50}/machines/${number}/#`;
+    }),
+  ]),
+);

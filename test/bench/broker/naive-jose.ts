@@ -6,7 +6,7 @@
  */
 import type { Aedes, Client } from 'aedes';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
-import { AUDIENCE } from './messages.ts';
+import { AUDIENCE, MANY_ALIASES, manyIssuerOf } from './messages.ts';
 
 interface Rule {
   readonly action: string;
@@ -26,22 +26,25 @@ function isMatch(filter: string, topic: string): boolean {
 const isAllowed = (rules: readonly Rule[] | undefined, action: string, topic: string): boolean =>
   rules?.some((rule) => rule.action.includes(action) && isMatch(rule.filter, topic)) === true;
 
-const rulesOf = (scope: unknown): readonly Rule[] =>
+const rulesOf = (scope: unknown, id: string): readonly Rule[] =>
   String(scope)
     .split(' ')
-    .map((value) => {
+    .flatMap((value) => MANY_ALIASES[value] ?? [value])
+    .map((alias) => {
+      const value = alias.replace('{client_id}', id);
       const colon = value.indexOf(':');
       return { action: value.slice(0, colon), filter: value.slice(colon + 1) };
     });
 
 export function decideByJose(aedes: Aedes, issuer: string): void {
   const keys = createRemoteJWKSet(new URL(`${issuer}/jwks`));
+  const issuers = [issuer, manyIssuerOf(issuer)];
   const rules = new WeakMap<Client, readonly Rule[]>();
   aedes.authenticate = (client, _username, password, done) => {
-    jwtVerify(password?.toString() ?? '', keys, { issuer, audience: AUDIENCE })
+    jwtVerify(password?.toString() ?? '', keys, { issuer: issuers, audience: AUDIENCE })
       .then(({ payload }) => {
-        rules.set(client, rulesOf(payload.scope));
-        done(null, payload.client_id === client.id);
+        rules.set(client, rulesOf(payload.scope, client.id));
+        done(null, client.id.endsWith(String(payload.client_id)));
       })
       .catch(() => done(null, false));
   };

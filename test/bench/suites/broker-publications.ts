@@ -6,13 +6,11 @@
  * @module
  */
 import type { Broker, Load } from '../broker/brokers.ts';
-import type { PublishOrder } from '../broker/messages.ts';
+import { MANY, type PublishOrder } from '../broker/messages.ts';
 import { type Comparison, rateOf } from '../harness.ts';
 import type { BrokerContenders } from './broker.ts';
 
 const FEW = 10;
-/** As many as fit into a token. */
-export const MANY = 300;
 
 const SHAPES = [
   { publishers: 1, subscribers: 1 },
@@ -24,13 +22,13 @@ type Shape = Pick<PublishOrder, 'publishers' | 'subscribers' | 'qos'>;
 
 export function publishComparisons(brokers: BrokerContenders): readonly Comparison[] {
   const { load, yes, latchkey, jose, mosquitto, names, pids } = brokers;
-  const rate = (generator: Load, { target }: Broker, shape: Shape, entries: number) =>
-    rateOf(() => generator.ask({ type: 'publish', target, entries, ...shape }));
+  const rate = (generator: Load, { target }: Broker, shape: Shape, hasMany: boolean) =>
+    rateOf(() => generator.ask({ type: 'publish', target, hasMany, ...shape }));
 
   const comparison = (shape: Shape): Comparison => {
-    const sample = (broker: Broker, entries = FEW) => rate(load, broker, shape, entries);
+    const sample = (broker: Broker, hasMany = false) => rate(load, broker, shape, hasMany);
     const few = `${names.latchkey}, ${FEW} entries`;
-    const many = `${names.latchkey}, ${MANY} entries`;
+    const many = `${names.latchkey}, ${MANY.toLocaleString('en')} entries`;
     const base = names.yes;
     return {
       name: `Publishing ${shape.publishers} → ${shape.subscribers}, QoS ${shape.qos}, 100 bytes`,
@@ -38,9 +36,13 @@ export function publishComparisons(brokers: BrokerContenders): readonly Comparis
       contenders: [
         { name: base, sample: sample(yes) },
         { name: few, base, sample: sample(latchkey) },
-        { name: many, base, sample: sample(latchkey, MANY) },
+        { name: many, base, sample: sample(latchkey, true) },
         { name: `${names.jose}, ${FEW} entries`, base, sample: sample(jose) },
-        { name: `${names.jose}, ${MANY} entries`, base, sample: sample(jose, MANY) },
+        {
+          name: `${names.jose}, ${MANY.toLocaleString('en')} entries`,
+          base,
+          sample: sample(jose, true),
+        },
         ...(mosquitto === undefined
           ? []
           : [{ name: `${names.mosquitto}, ${FEW} patterns`, base, sample: sample(mosquitto) }]),

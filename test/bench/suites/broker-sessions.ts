@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type AedesBroker, type Kind, type Load, startAedes } from '../broker/brokers.ts';
 import type { BrokerAnswer } from '../broker/messages.ts';
 import type { Comparison } from '../harness.ts';
+import { quantile } from '../statistics.ts';
 import type { BrokerContenders } from './broker.ts';
 
 const SIZES = [2000, 5000] as const;
@@ -95,15 +96,52 @@ function expireTogether({ load, issuer }: BrokerContenders): () => Promise<numbe
       await broker.ask({ type: 'forget-delays' });
       await delay(leftMs - 1000);
       await load.ask({ type: 'wait-for-end' });
+      await load.ask({ type: 'release' });
       return (await broker.ask({ type: 'longest-delay' })).longestDelayMs as number;
+    });
+}
+
+const REVOKED = 500;
+const EVERY_MS = 4;
+
+/** From the change in the broker's replica to the closed connection; the feed before it is suite `feed`. */
+function revokeSome({ load, issuer }: BrokerContenders): () => Promise<number> {
+  return () =>
+    withBroker('latchkey-registry', issuer, async (broker) => {
+      await hold(load, broker, ENDING, LONG_SECONDS);
+      const devices = { first: 1000, count: REVOKED };
+      const { revokedAtMs = [] } = await broker.ask({ type: 'revoke', devices, everyMs: EVERY_MS });
+      const { endedAtMs } = await load.ask({ type: 'wait-for-end', devices });
+      const tookMs = revokedAtMs.map(
+        (at, i) => (endedAtMs?.get(devices.first + i) ?? Number.POSITIVE_INFINITY) - at,
+      );
+      await load.ask({ type: 'release' });
+      return quantile(tookMs, 0.99);
     });
 }
 
 export function endComparisons(brokers: BrokerContenders): readonly Comparison[] {
   const { names } = brokers;
+  const many = ENDING.toLocaleString('en');
   return [
     {
-      name: `Longest stall of the event loop while ${ENDING.toLocaleString('en')} sessions expire in the same second (less is better)`,
+      name: `From a revocation to the closed connection, p99 of ${REVOKED} among ${many} sessions (less is better)`,
+      unit: 'ms',
+      contenders: [{ name: names.latchkey, sample: revokeSome(brokers) }],
+      targets: [
+        {
+          contender: names.latchkey,
+          base: 'ms',
+          atMost: 1000,
+          derive: (of) => of(names.latchkey),
+        },
+      ],
+      maxRounds: ROUNDS,
+      maxRetries: 1,
+      warmUps: 0,
+    },
+    {
+      name: `Longest stall of the event loop while ${many} sessions expire in the same second (less is better)`,
       unit: 'ms',
       contenders: [{ name: names.latchkey, sample: expireTogether(brokers) }],
       targets: [
