@@ -147,6 +147,7 @@ const configSchema = v.strictObject({
     ),
     keepalive_seconds: v.optional(v.pipe(seconds(5, 3600), v.integer('must be whole')), 30),
     clean_session: v.optional(v.boolean(), false),
+    renewal: v.optional(v.picklist(['session', 'reconnect']), 'reconnect'),
   }),
   outbox: v.optional(outboxSchema, {}),
   source: v.optional(
@@ -212,6 +213,7 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
       resource: raw.broker.resource ?? parseResourceId(`${url.protocol}//${url.host}`),
       keepaliveSeconds: raw.broker.keepalive_seconds,
       isCleanSession: raw.broker.clean_session,
+      renewsInSession: raw.broker.renewal === 'session',
     },
     outbox: {
       limits: {

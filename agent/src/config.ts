@@ -22,6 +22,8 @@ export interface BrokerConfig {
   readonly keepaliveSeconds: number;
   /** Whether the broker forgets subscriptions and queued messages when the connection ends. */
   readonly isCleanSession: boolean;
+  /** Whether the next token is published to `$latchkey/renew`; else a new connection presents it. */
+  readonly renewsInSession: boolean;
 }
 
 export interface LimitConfig {

@@ -3,8 +3,8 @@
  *
  * Units   milliseconds, NumericDate.
  * Errors  none for failures of network, authority and broker: `reactions.ts` decides what follows.
- * Source  DESIGN 7 and 8; STANDARDS 4.4. MQTT 3.1.1 cannot change a token in a session, so the agent
- *         reconnects with the new one while no message is in flight.
+ * Source  DESIGN 4 (renewal), 7 and 8; STANDARDS 4.4. MQTT 3.1.1 cannot change a token in a session: a
+ *         broker that does not know our way to gets a new connection, while no message is in flight.
  *
  * @module
  */
@@ -12,15 +12,18 @@ import {
   type Clock,
   compileTopicRights,
   createBackoff,
+  decide,
   type Logger,
   NETWORK_BACKOFF,
   OPERATOR_BACKOFF,
   parseScope,
+  RENEW_TOPIC,
   type TopicRights,
   UnreachableError,
 } from '@latchkey/shared';
 import type { BrokerConfig, Qos } from './config.js';
 import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
+import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import { type Reaction, reactTo } from './reactions.js';
 import { renewalAt } from './renewal.js';
@@ -77,7 +80,6 @@ export function createSession(deps: SessionDeps): Session {
 
   /** Sends only what the broker does not know yet, or it would deliver retained messages again. */
   const subscribe = async (connection: MqttConnection, token: AccessToken): Promise<void> => {
-    if (!connection.isSessionPresent) granted.clear();
     for (const { filter, qos } of deps.subscriptions) {
       if (granted.has(filter) || refusedWith.get(filter) === token) continue;
       if (await connection.subscribe(filter, qos)) {
@@ -89,6 +91,23 @@ export function createSession(deps: SessionDeps): Session {
         logger.warn({ event: 'subscription.refused', filter }, 'subscription refused');
       }
     }
+  };
+
+  /** The broker ends what a narrower token does not cover, and a later one may again. */
+  const forgetUncovered = (rights: TopicRights): void => {
+    for (const { filter: topic, qos } of deps.subscriptions) {
+      if (!decide(rights, { action: 'subscribe', topic, qos }).allowed) granted.delete(topic);
+    }
+  };
+
+  const adopt = (token: AccessToken): void => {
+    if (token !== lastToken) {
+      const rights = rightsOf(token);
+      publisher.setRights(rights);
+      if (rights !== undefined) forgetUncovered(rights);
+    }
+    lastToken = token;
+    state.noteToken(token);
   };
 
   const waitAfter = async (
@@ -131,24 +150,52 @@ export function createSession(deps: SessionDeps): Session {
     }
   };
 
-  /** Holds the connection until its token was renewed or it is lost. */
-  const hold = async (
+  /** Renews within the session; `false` when the broker closed it instead. */
+  const present = async (
     connection: MqttConnection,
     token: AccessToken,
     signal: AbortSignal,
+  ): Promise<boolean> => {
+    const payload = Buffer.from(token.accessToken);
+    try {
+      await connection.publish({ topic: RENEW_TOPIC, payload, qos: 1, isRetained: false });
+    } catch (error) {
+      if (error instanceof OfflineError || error instanceof PublishRefusedError) return false;
+      throw error;
+    }
+    adopt(token);
+    await orAborted(subscribe(connection, token), signal); // the token may allow what was refused
+    state.count('renewals');
+    state.enter('online');
+    return true;
+  };
+
+  /** Holds the connection until another one has to present the next token, or it is lost. */
+  const hold = async (
+    connection: MqttConnection,
+    first: AccessToken,
+    signal: AbortSignal,
   ): Promise<End> => {
     const over = new AbortController();
-    const renewal = renew(token, AbortSignal.any([signal, over.signal]));
+    const either = AbortSignal.any([signal, over.signal]);
+    let token = first;
     try {
-      const first = await Promise.race([connection.closed, renewal]);
-      if (first !== undefined) return { kind: 'lost', closed: first };
+      for (;;) {
+        const renewal = renew(token, either);
+        renewal.catch(() => undefined);
+        const lost = await Promise.race([connection.closed, renewal]);
+        if (lost !== undefined) return { kind: 'lost', closed: lost };
+        if (!broker.renewsInSession) break;
+        token = await orAborted(tokens.get(purpose), signal);
+        const isAccepted = await present(connection, token, signal);
+        if (!isAccepted) return { kind: 'lost', closed: await connection.closed };
+      }
       const release = await quietMoment(signal);
       publisher.detach();
       await connection.close();
       return { kind: 'renewed', release };
     } finally {
       over.abort();
-      renewal.catch(() => undefined);
       publisher.detach();
     }
   };
@@ -178,14 +225,13 @@ export function createSession(deps: SessionDeps): Session {
   const connectOnce = async (signal: AbortSignal, release: () => void): Promise<End> => {
     state.enter('obtaining');
     const token = await orAborted(tokens.get(purpose), signal);
-    if (token !== lastToken) publisher.setRights(rightsOf(token));
-    lastToken = token;
-    state.noteToken(token);
+    adopt(token);
     state.enter('connecting');
     const connection = await connectInTime(token, signal);
     hasReplacedToken = false;
     const onlineAtMs = clock.nowMs();
     try {
+      if (!connection.isSessionPresent) granted.clear();
       await orAborted(subscribe(connection, token), signal);
       publisher.attach(connection);
       state.count('connections');

@@ -26,6 +26,7 @@ export type AgentState =
 
 const COUNTERS = [
   'connections',
+  'renewals',
   'published',
   'refused',
   'dropped',

@@ -12,14 +12,20 @@
  *
  * @module
  */
-import { InvalidRequestError, type Logger, OAuthError, UnavailableError } from '@latchkey/shared';
+import {
+  InvalidRequestError,
+  type Logger,
+  OAuthError,
+  RENEW_TOPIC,
+  UnavailableError,
+} from '@latchkey/shared';
 import type { RightsChanges } from './aedes-rights.js';
 import { type Aedes, type Client, type Hook, isMqtt5, type PublishPacket } from './aedes-types.js';
 import { forLog } from './decision-log.js';
 import { asError, once } from './host-hooks.js';
 import { REASON, type ReasonCode } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
-import { RENEW_TOPIC, type Renew, type RenewRequest } from './renew.js';
+import type { Renew, RenewRequest } from './renew.js';
 import type { Session } from './sessions.js';
 import type { WithinTime } from './time-limit.js';
 

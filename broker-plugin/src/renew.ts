@@ -19,9 +19,6 @@ import {
 } from '@latchkey/shared';
 import { INVALID_TOKEN, type SessionContext, type VerifyToken } from './verify-token.js';
 
-/** Where a client publishes its new token. */
-export const RENEW_TOPIC = '$latchkey/renew';
-
 /** What a PUBLISH to that topic says. */
 export interface RenewRequest {
   readonly token: Uint8Array;

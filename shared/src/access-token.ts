@@ -37,6 +37,9 @@ export const TOKEN_MIN_LIFETIME_SECONDS = 60;
 export const TOKEN_MAX_LIFETIME_SECONDS = 86_400;
 export const TOKEN_DEFAULT_LIFETIME_SECONDS = 900;
 
+/** Where a client publishes its next token, QoS 1, to renew it within its MQTT session (ours). */
+export const RENEW_TOPIC = '$latchkey/renew';
+
 export interface AccessTokenClaims {
   readonly issuer: Issuer;
   readonly clientId: ClientId;

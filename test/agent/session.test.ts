@@ -90,6 +90,59 @@ test('renews before exp and reconnects with the new token; what waits meanwhile 
   expect(agent.status()).toMatchObject({ state: 'online', counters: { connections: 2 } });
 });
 
+const RENEW = '$latchkey/renew';
+
+test('renews in the session where the broker can: each token is published once, the connection stays', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, logger, startAgent } = setup;
+  const agent = await startAgent(`renewal = "session"\n${ACTION}`);
+  for (const round of [1, 2, 3]) {
+    const online = nextState(setup, 'online');
+    await clock.untilSleeping(60_000);
+    await clock.advance(630_000);
+    expect((await broker.published(RENEW, round)).payload).toBe(authority.issued[round]?.text);
+    await online;
+    await agent.publishAndWait(message(TOPIC), LONG_MS);
+  }
+  expect(broker.connects.length).toBe(1);
+  expect(broker.subscribes.length).toBe(1);
+  expect(broker.publishes.filter(({ topic }) => topic === RENEW)).toMatchObject([
+    ...Array(3).fill({ qos: 1, retain: false }),
+  ]);
+  expect(agent.status()).toMatchObject({ counters: { connections: 1, renewals: 3 } });
+  const said = logger.text() + JSON.stringify(agent.status());
+  for (const { text } of authority.issued) expect(said).not.toContain(text);
+});
+
+test('a broker that refuses the renewal in the session gets the token by a new connection', async () => {
+  const setup = await setUpAgent();
+  const { broker, authority, clock, startAgent } = setup;
+  broker.canPublish = (topic) => topic !== RENEW;
+  const agent = await startAgent('renewal = "session"\n');
+  await clock.untilSleeping(60_000);
+  await clock.advance(630_000);
+  await broker.published(RENEW);
+  await driveUntil(setup, nextState(setup, 'online'), 100);
+  expect(broker.connects.map(({ password }) => password)).toEqual(
+    authority.issued.map(({ text }) => text),
+  );
+  expect(agent.status()).toMatchObject({ counters: { connections: 2, renewals: 0 } });
+});
+
+test('a filter that was refused is asked for again after a renewal in the session', async () => {
+  const setup = await setUpAgent();
+  const { broker, clock, startAgent } = setup;
+  broker.canSubscribe = () => false;
+  await startAgent(`renewal = "session"\n${ACTION}`);
+  expect(broker.subscribes.length).toBe(1);
+  broker.canSubscribe = () => true;
+  const online = nextState(setup, 'online');
+  await clock.untilSleeping(60_000);
+  await clock.advance(630_000);
+  await online;
+  expect(broker.subscribes.length).toBe(2);
+});
+
 test('a message of QoS 1 that comes during the renewal reaches its action', async () => {
   const setup = await setUpAgent();
   const { broker, clock, logger, startAgent } = setup;
