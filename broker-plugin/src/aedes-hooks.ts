@@ -27,6 +27,7 @@ import { REASON, type ReasonCode, reasonCodeOfEnd } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
 import { limitPackets } from './packet-limits.js';
+import { boundQueues } from './queue-bound.js';
 import type { Renew } from './renew.js';
 import { createPurgeSession } from './session-purge.js';
 import { createSessionRegistrations } from './session-registration.js';
@@ -147,6 +148,10 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
       return session === undefined || traffic.isAllowedFilter(session.context, subscription);
     },
     isQueueable: (id) => registry?.isQueueable(id) !== false,
+  });
+
+  boundQueues({
+    ...{ persistence: persistenceOf(broker), logger, notify, maxQueued: limits.queuedMessages },
   });
 
   const answers = createSubscribeAnswers({ decide: traffic.decideFilter });

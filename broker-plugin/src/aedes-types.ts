@@ -51,6 +51,11 @@ export interface Persistence {
   addSubscriptions(client: StoredClient, subscriptions: readonly Subscription[]): Promise<unknown>;
   removeSubscriptions(client: StoredClient, topics: readonly string[]): Promise<unknown>;
   cleanSubscriptions(client: StoredClient): Promise<unknown>;
+  outgoingEnqueue(subscription: QueueingSubscription, packet: object): Promise<unknown>;
+  outgoingEnqueueCombi(
+    subscriptions: readonly QueueingSubscription[],
+    packet: object,
+  ): Promise<unknown>;
   /** What is queued for a client, whether it was sent already or not. */
   outgoingStream(client: StoredClient): AsyncIterable<QueuedPacket>;
   outgoingUpdate(client: StoredClient, packet: QueuedPacket): Promise<unknown>;
@@ -126,6 +131,8 @@ const PERSISTENCE_METHODS = [
   'addSubscriptions',
   'removeSubscriptions',
   'cleanSubscriptions',
+  'outgoingEnqueue',
+  'outgoingEnqueueCombi',
   'outgoingStream',
   'outgoingUpdate',
   'outgoingClearMessageId',

@@ -36,6 +36,10 @@ const COUNTERS: Readonly<Record<EventName, readonly [name: string, help: string]
   renewed: ['latchkey_sessions_renewed_total', 'Sessions renewed.'],
   'renew-refused': ['latchkey_renewals_refused_total', 'Renewals refused.'],
   expired: ['latchkey_sessions_expired_total', 'Sessions that ended with their token.'],
+  'message-dropped': [
+    'latchkey_messages_dropped_total',
+    'Messages dropped because as many waited for the client as may.',
+  ],
   revoked: ['latchkey_sessions_revoked_total', 'Sessions that the registry ended.'],
 };
 

@@ -65,6 +65,8 @@ export interface LatchkeyEvents {
   renewed: [RenewedNotice];
   'renew-refused': [{ readonly clientId: string | undefined; readonly reason: string }];
   expired: [{ readonly clientId: string }];
+  /** The queue of a stored session was full. */
+  'message-dropped': [{ readonly mqttClientId: string }];
   /** `revoked`: the client is refused from now on. `lost-rights`: it lost a subscription. */
   revoked: [{ readonly clientId: string; readonly reason: 'revoked' | 'lost-rights' }];
 }

@@ -30,6 +30,8 @@ export interface Limits {
   readonly maxKeepaliveSeconds: number;
   /** Topic filters in one SUBSCRIBE. Default 100. */
   readonly filtersPerSubscribe: number;
+  /** Messages that wait for one client with a stored session. Default 1,000. */
+  readonly queuedMessages: number;
   /** Verified tokens that are remembered until they expire. Default 10,000. */
   readonly knownTokens: number;
 }
@@ -42,6 +44,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   packetBytes: 262_144,
   maxKeepaliveSeconds: 65_535,
   filtersPerSubscribe: 100,
+  queuedMessages: 1_000,
   knownTokens: 10_000,
 });
 
@@ -54,6 +57,7 @@ export const LIMIT_BOUNDS: Limits = Object.freeze({
   packetBytes: 268_435_455,
   maxKeepaliveSeconds: 65_535,
   filtersPerSubscribe: 10_000,
+  queuedMessages: 1_000_000,
   knownTokens: 1_000_000,
 });
 

@@ -91,6 +91,7 @@ test('broker.example.toml shows every option, and what is commented out is the d
       'packet_bytes',
       'max_keepalive_seconds',
       'filters_per_subscribe',
+      'queued_messages',
       'known_tokens',
       'connections_per_second',
       'connection_burst',

@@ -49,6 +49,7 @@ export const limitsSchema: v.GenericSchema<unknown, LimitsSection> = v.pipe(
     packet_bytes: limit('packetBytes'),
     max_keepalive_seconds: limit('maxKeepaliveSeconds'),
     filters_per_subscribe: limit('filtersPerSubscribe'),
+    queued_messages: limit('queuedMessages'),
     known_tokens: limit('knownTokens'),
   }),
   v.transform((section) => ({
@@ -61,6 +62,7 @@ export const limitsSchema: v.GenericSchema<unknown, LimitsSection> = v.pipe(
       packetBytes: section.packet_bytes,
       maxKeepaliveSeconds: section.max_keepalive_seconds,
       filtersPerSubscribe: section.filters_per_subscribe,
+      queuedMessages: section.queued_messages,
       knownTokens: section.known_tokens,
     }),
   })),
