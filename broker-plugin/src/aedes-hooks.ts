@@ -26,7 +26,7 @@ import { createInboundMessages } from './inbound-messages.js';
 import { REASON, type ReasonCode, reasonCodeOfEnd } from './mqtt-codes.js';
 import type { Notify } from './notices.js';
 import type { Limits } from './options.js';
-import { limitPackets } from './packet-limits.js';
+import { createPacketLimits } from './packet-limits.js';
 import { boundQueues } from './queue-bound.js';
 import type { Renew } from './renew.js';
 import { createPurgeSession } from './session-purge.js';
@@ -155,6 +155,11 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
   });
 
   const answers = createSubscribeAnswers({ decide: traffic.decideFilter });
+  const limitPackets = createPacketLimits({
+    limits,
+    onProblem: tellWhy,
+    onSubscribe: answers.screen,
+  });
   const inbound = createInboundMessages({ broker, persistence: persistenceOf(broker) });
   const purge = createPurgeSession({
     ...{ persistence: persistenceOf(broker), inbound, brokerId: broker.id },
@@ -208,11 +213,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
         throw new UnavailableError('the client has other rights now', { detail });
       }
       isolateClientTables(client);
-      const isLimited = limitPackets(client, limits, {
-        problem: (code) => tellWhy(client, code),
-        subscribe: (packet) => answers.screen(client, packet),
-      });
-      if (!isLimited) {
+      if (!limitPackets(client)) {
         const detail = 'the parser of this Aedes is not known, so packets cannot be bounded';
         throw new UnavailableError('the broker cannot serve now', { detail });
       }

@@ -13,71 +13,89 @@
  *
  * @module
  */
-import type { Client, SubscribePacket } from './aedes-types.js';
+import { type Client, isMqtt5, type SubscribePacket } from './aedes-types.js';
 import { REASON, type ReasonCode } from './mqtt-codes.js';
 import type { Limits } from './options.js';
 import { propertiesProblem } from './packet-properties.js';
 
 /** The parser, as far as it is used here; its methods are looked up by name at each step. */
 interface Parser {
+  readonly client: Client;
   readonly error: Error | null;
-  packet: { cmd: string; length: number; subscriptions?: readonly unknown[] };
+  readonly packet: SubscribePacket & { readonly cmd: string; readonly length: number };
   _parseLength(): boolean;
   _parseSubscribe(): unknown;
   _parseProperties(): object | false;
   _emitError(error: Error): void;
 }
-const METHODS = ['_parseLength', '_parseSubscribe', '_parseProperties', '_emitError'] as const;
+type Methods = Pick<Parser, '_parseLength' | '_parseSubscribe' | '_parseProperties' | '_emitError'>;
+const NAMES = ['_parseLength', '_parseSubscribe', '_parseProperties', '_emitError'] as const;
 
 /** Sets the bounds; `false` when the parser is not the one known here, which must refuse the client. */
-export function limitPackets(
-  client: Client,
-  limits: Limits,
-  on: {
-    /** Hears what MQTT 5 can be told before the connection is closed. */
-    readonly problem: (code: ReasonCode) => void;
-    /** Hears of each SUBSCRIBE, before Aedes does. */
-    readonly subscribe: (packet: SubscribePacket) => void;
-  },
-): boolean {
-  const parser = (client as unknown as { _parser?: Partial<Parser> })._parser as Parser | undefined;
-  if (parser === undefined || METHODS.some((name) => typeof parser[name] !== 'function')) {
-    return false;
-  }
-  const { _parseLength, _parseSubscribe, _parseProperties, _emitError } = parser;
-  let code: ReasonCode = REASON.malformedPacket;
-  const fail = (reason: ReasonCode, problem: string): void => {
-    code = reason;
-    parser._emitError(new Error(problem));
+export type LimitPackets = (client: Client) => boolean;
+
+export function createPacketLimits(deps: {
+  readonly limits: Limits;
+  /** Hears what MQTT 5 can be told before the connection is closed. */
+  readonly onProblem: (client: Client, code: ReasonCode) => void;
+  /** Hears of each SUBSCRIBE of MQTT 5, before Aedes does. */
+  readonly onSubscribe: (client: Client, packet: SubscribePacket) => void;
+}): LimitPackets {
+  const { limits, onProblem, onSubscribe } = deps;
+
+  /** Made once: sessions are many, and share them. */
+  const bounded = (own: Methods): Methods => {
+    const fail = (parser: Parser, code: ReasonCode, problem: string): void => {
+      if (parser.error) return; // one packet, one problem
+      onProblem(parser.client, code);
+      own._emitError.call(parser, new Error(problem));
+    };
+    return {
+      _emitError(this: Parser, error) {
+        if (this.error) return;
+        onProblem(this.client, REASON.malformedPacket);
+        own._emitError.call(this, error);
+      },
+      _parseLength(this: Parser) {
+        const isRead = own._parseLength.call(this);
+        if (!isRead || this.packet.length <= limits.packetBytes) return isRead;
+        fail(this, REASON.packetTooLarge, `a packet exceeds ${limits.packetBytes} bytes`);
+        return false;
+      },
+      _parseProperties(this: Parser) {
+        const properties = own._parseProperties.call(this);
+        const problem = properties ? propertiesProblem(this.packet.cmd, properties) : undefined;
+        if (problem !== undefined) fail(this, REASON.protocolError, problem);
+        return properties;
+      },
+      _parseSubscribe(this: Parser) {
+        own._parseSubscribe.call(this);
+        if (this.error) return;
+        if (this.packet.subscriptions.length > limits.filtersPerSubscribe) {
+          const problem = `a SUBSCRIBE has over ${limits.filtersPerSubscribe} filters`;
+          fail(this, REASON.quotaExceeded, problem);
+        } else if (isMqtt5(this.client)) onSubscribe(this.client, this.packet);
+      },
+    };
   };
 
-  parser._emitError = (error) => {
-    if (parser.error) return; // one packet, one problem
-    on.problem(code);
-    _emitError.call(parser, error);
+  const known = new WeakMap<object, Methods>();
+  const methodsOf = (prototype: Partial<Methods>): Methods | undefined => {
+    const made = known.get(prototype);
+    if (made !== undefined) return made;
+    if (NAMES.some((name) => typeof prototype[name] !== 'function')) return undefined;
+    const methods = bounded(prototype as Methods);
+    known.set(prototype, methods);
+    return methods;
   };
-  parser._parseLength = () => {
-    const isRead = _parseLength.call(parser);
-    if (!isRead || parser.packet.length <= limits.packetBytes) return isRead;
-    fail(REASON.packetTooLarge, `a packet exceeds ${limits.packetBytes} bytes`);
-    return false;
+
+  return (client) => {
+    const { _parser: parser } = client as unknown as { _parser?: Parser };
+    if (parser === undefined || parser.client !== client) return false;
+    const methods = methodsOf(Object.getPrototypeOf(parser) as Partial<Methods>);
+    if (methods === undefined) return false;
+    const { _parseLength, _parseSubscribe } = methods;
+    Object.assign(parser, isMqtt5(client) ? methods : { _parseLength, _parseSubscribe });
+    return true;
   };
-  parser._parseProperties = () => {
-    const properties = _parseProperties.call(parser);
-    const problem = properties ? propertiesProblem(parser.packet.cmd, properties) : undefined;
-    if (problem !== undefined) fail(REASON.protocolError, problem);
-    return properties;
-  };
-  parser._parseSubscribe = () => {
-    _parseSubscribe.call(parser);
-    if (parser.error) return;
-    const count = parser.packet.subscriptions?.length ?? 0;
-    if (count > limits.filtersPerSubscribe) {
-      const problem = `a SUBSCRIBE has over ${limits.filtersPerSubscribe} filters`;
-      fail(REASON.quotaExceeded, problem);
-      return;
-    }
-    on.subscribe(parser.packet as unknown as SubscribePacket);
-  };
-  return true;
 }
