@@ -310,6 +310,28 @@ test('I7: a takeover by the same client closes the first connection once and kee
   expect(broker.log.all('session.closed')).toHaveLength(1);
 });
 
+test('[MQTT-3.1.4-2]: a takeover ends a connection that reads nothing at once', async () => {
+  const broker = await startGuardedBroker();
+  const protocolVersion = isAedes2 ? 5 : 4;
+  const stalled = await broker.connect({}, { protocolVersion });
+  stalled.send(subscribePacket({ 'devices/t-42/x': 0 }));
+  await stalled.next('suback');
+  stalled.stream.pause();
+  const served = broker.streams[0]!;
+  const other = await broker.connect({ clientId: 'other', scope: 'pub:#' });
+  const payload = 'x'.repeat(200_000);
+  for (let id = 1; !served.writableNeedDrain || served.writableLength < 400_000; id += 1) {
+    other.send(publishPacket('devices/t-42/x', 1, { payload, messageId: (id % 60_000) + 1 }));
+    await other.next('puback');
+  }
+  const closed = once(served, 'close');
+  const second = await broker.connect({}, { protocolVersion });
+  await closed;
+  second.send({ cmd: 'pingreq' });
+  await second.next('pingresp');
+  expect(broker.log.all('session.closed')).toMatchObject([{ clientId: 't-42' }]);
+});
+
 test('I7: a CONNECT with the id of another client neither disconnects it nor lets its will out', async () => {
   const broker = await startGuardedBroker();
   const heard = await broker.heard();
