@@ -59,6 +59,7 @@ describe('strikeOut as formatters.log of pino', () => {
 test('strikeOut leaves what it was given as it was, and does not copy what is harmless', () => {
   const fields = { token: 'x', inner: { d: 'y' }, list: [1], nothing: null };
   expect(strikeOut(fields)).toEqual({ ...fields, token: '[secret]', inner: { d: '[secret]' } });
+  expect(strikeOut({ token: 'x', proof: 'y' })).toEqual({ token: '[secret]', proof: '[secret]' });
   expect(fields).toEqual({ token: 'x', inner: { d: 'y' }, list: [1], nothing: null });
   const harmless = { event: 'a.b', inner: { kid: 'k' } };
   expect(strikeOut(harmless)).toBe(harmless);

@@ -112,6 +112,14 @@ describe('requestToken', () => {
     });
   const granted = { access_token: 'a.b.c', token_type: 'Bearer', expires_in: 900, scope: 'pub:a' };
 
+  test.each([
+    { name: 'said', answer: { may_mint: true }, mayMint: true },
+    { name: 'denied', answer: { may_mint: false }, mayMint: false },
+  ])('that the client may mint is $name by the server', async ({ answer, mayMint }) => {
+    const http = answering(json({ ...granted, ...answer }));
+    await expect(request(http)).resolves.toMatchObject({ mayMint });
+  });
+
   test('posts a fresh assertion to the token endpoint', async () => {
     const http = answering(json(granted));
     const { signal } = new AbortController();
@@ -122,6 +130,7 @@ describe('requestToken', () => {
       issuedAt: NOW,
       expiresAt: NOW + 900,
       scope: 'pub:a',
+      mayMint: false,
     });
     const [asked] = http.asked;
     expect(asked).toMatchObject({
