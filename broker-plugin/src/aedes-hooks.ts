@@ -144,7 +144,6 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     isStorable: (client, subscription) => {
       const session = bySessionClient.get(client);
-      if (session?.state === 'ended') return false;
       return session === undefined || traffic.isAllowedFilter(session.context, subscription);
     },
     isQueueable: (id) => registry?.isQueueable(id) !== false,
