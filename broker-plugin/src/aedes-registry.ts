@@ -23,7 +23,10 @@ import { createRegisteredSessions, type RegisteredSessions } from './registered-
 import type { SessionRegistrations } from './session-registration.js';
 import type { Session, Sessions } from './sessions.js';
 
-type StoredDeps = Omit<Parameters<typeof createRegisteredSessions>[0], 'keep' | 'sessionsFirst'>;
+type StoredDeps = Omit<
+  Parameters<typeof createRegisteredSessions>[0],
+  'endUnclaimed' | 'sessionsFirst'
+>;
 
 /** Follows the registry until it is stopped. */
 export function followRegistry(
@@ -86,12 +89,14 @@ export function followRegistry(
 
   const stored = createRegisteredSessions({
     ...deps,
-    keep: async (id, clientId, tokensNotBefore) => {
-      const isInUse = sessions.ofClient(clientId).some(({ connection }) => {
+    // Whoever was quicker than the news of its registration may have got the session of another.
+    endUnclaimed: async (id, clientId, tokensNotBefore) => {
+      const inUse = sessions.ofClient(clientId).filter(({ connection }) => {
         const client = connection as Client;
         return client.id === id && !client.clean;
       });
-      if (isInUse) await registrations.keep(id, tokensNotBefore);
+      if (inUse.length === 0 || (await registrations.isClaimed(id, tokensNotBefore))) return;
+      for (const session of inUse) sessions.end(session); // it comes back, and claims
     },
     sessionsFirst: changed,
   });

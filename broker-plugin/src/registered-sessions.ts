@@ -36,8 +36,12 @@ export function createRegisteredSessions(deps: {
   readonly rightsOf: RightsOf;
   readonly stored: StoredSessions;
   readonly purge: PurgeSession;
-  /** The session is in use, by a token that is good: it goes on under this `tokensNotBefore`. */
-  readonly keep: (id: string, clientId: ClientId, tokensNotBefore: NumericDate) => Promise<void>;
+  /** Disconnects who uses a session that was not claimed under this `tokensNotBefore`. */
+  readonly endUnclaimed: (
+    id: string,
+    clientId: ClientId,
+    tokensNotBefore: NumericDate,
+  ) => Promise<void>;
   /** Whether a client has that id now, here. Whoever is connected was judged. */
   readonly isConnected: (id: string) => boolean;
   readonly logger: Logger;
@@ -45,14 +49,14 @@ export function createRegisteredSessions(deps: {
   /** Is done before. */
   readonly sessionsFirst: Pick<Backlog<unknown, unknown>, 'size'>;
 }): RegisteredSessions {
-  const { clients, namespaces, rightsOf, stored, purge, keep, isConnected } = deps;
+  const { clients, namespaces, rightsOf, stored, purge, endUnclaimed, isConnected } = deps;
   const { logger, withinTime, sessionsFirst } = deps;
 
   const fit = async (id: string, clientId: ClientId): Promise<void> => {
     const client = clients.find(clientId);
     if (client === undefined || client.status === 'revoked') return purge(id);
     if (client.status !== 'active') return; // suspended: it gets all back
-    await keep(id, clientId, client.tokensNotBefore);
+    await endUnclaimed(id, clientId, client.tokensNotBefore);
     const rights = rightsOf(client.scope);
     await stored.narrow(
       { id },

@@ -23,8 +23,8 @@ import type { VerifiedToken } from './verify-token.js';
 export interface SessionRegistrations {
   /** Empties the stored session unless it is of the client that is registered now. */
   claim(id: string, token: VerifiedToken): Promise<void>;
-  /** The stored session goes on, also under this `tokensNotBefore`. */
-  keep(id: string, tokensNotBefore: NumericDate): Promise<void>;
+  /** Whether the stored session was claimed under this `tokensNotBefore`. */
+  isClaimed(id: string, tokensNotBefore: NumericDate): Promise<boolean>;
 }
 
 const MARK_TOPIC = '$latchkey/registration';
@@ -37,34 +37,34 @@ export function createSessionRegistrations(deps: {
 }): SessionRegistrations {
   const { persistence, clients, purge } = deps;
 
-  const keep = async (id: string, tokensNotBefore: NumericDate): Promise<void> => {
-    if (tokensNotBefore === 0) return; // nobody had the id before, and nothing needs to be told
+  const mark = async (id: string, tokensNotBefore: NumericDate): Promise<void> => {
     const payload = Buffer.from(String(tokensNotBefore));
-    const mark: PublishPacket = {
+    const packet: PublishPacket = {
       ...({ cmd: 'publish', topic: MARK_TOPIC, payload, ...MARK_ID } as const),
       ...({ qos: 2, retain: false, dup: false } as const),
     };
-    await persistence.incomingStorePacket({ id }, mark);
+    await persistence.incomingStorePacket({ id }, packet);
   };
 
-  const markOf = async (id: string): Promise<NumericDate> => {
-    const mark = await persistence.incomingGetPacket({ id }, MARK_ID).catch(() => undefined);
-    return mark?.topic === MARK_TOPIC ? Number(mark.payload.toString()) : 0;
+  /** 0: nobody had the id before, and nothing needs to be told. */
+  const isClaimed = async (id: string, tokensNotBefore: NumericDate): Promise<boolean> => {
+    if (tokensNotBefore === 0) return true;
+    const packet = await persistence.incomingGetPacket({ id }, MARK_ID).catch(() => undefined);
+    return packet?.topic === MARK_TOPIC && packet.payload.toString() === String(tokensNotBefore);
   };
 
   return {
     claim: async (id, { clientId, thirdParty }) => {
       if (clients === undefined || thirdParty !== undefined) return;
       const tokensNotBefore = clients.find(clientId)?.tokensNotBefore ?? 0;
-      if (tokensNotBefore === 0) return;
       try {
-        if ((await markOf(id)) === tokensNotBefore) return;
+        if (await isClaimed(id, tokensNotBefore)) return;
         await purge(id);
-        await keep(id, tokensNotBefore);
+        await mark(id, tokensNotBefore);
       } catch (cause) {
         throw new UnavailableError('the stored session cannot be read', { cause });
       }
     },
-    keep,
+    isClaimed,
   };
 }

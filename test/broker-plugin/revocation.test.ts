@@ -118,7 +118,9 @@ test.each<{ name: string; change: Partial<FeedClient>; of: 'issued' | 'minted' |
       await client.closed;
       expect(revoked).toEqual([{ clientId: 't-42', reason: 'revoked' }]);
       expect(broker.log.all('session.revoked')).toMatchObject([{ reason: 'revoked' }]);
-      broker.clients.freshAt = NOW + 61; // so that a client that is not known is no newcomer
+      // So that a client that is not known is no newcomer.
+      broker.clock.set(NOW + 61);
+      broker.clients.freshAt = NOW + 61;
       expect((await broker.connect(token)).connack.returnCode).toBe(4);
     } else {
       await applied();
@@ -509,16 +511,27 @@ test('the successor keeps its own stored session, until it is replaced itself', 
   expect(next.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
 });
 
-test('a stored session in use under a token that stays good goes on', async () => {
+test('I7: who was quicker than the news of its registration does not keep what it got', async () => {
   const broker = await start();
-  const client = await connectLater(broker, NOW + 5);
-  client.send(subscribePacket({ 'devices/t-42/a': 1 }));
-  await client.next('suback');
+  await leaveSession(broker, false);
+  const early = await connectLater(broker, NOW + 5);
+  expect(early.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+  broker.clients.put(feedClient({ tokensNotBefore: NOW + 5 }));
+  await early.closed;
+  const again = await connectLater(broker, NOW + 6);
+  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
+  broker.clients.put(feedClient({ tokensNotBefore: NOW + 5, scope: 'pubsub:#' }));
+  await applied();
+  await settled(again);
+});
+
+test('a clean session under a token that stays good goes on', async () => {
+  const broker = await start();
+  broker.clock.set(NOW + 5);
+  const client = await broker.connect({ issuedAt: NOW + 5, expiresAt: NOW + 900 });
   broker.clients.put(feedClient({ tokensNotBefore: NOW + 5 }));
   await applied();
-  client.stream.destroy();
-  const again = await connectLater(broker, NOW + 6);
-  expect(again.connack).toMatchObject({ returnCode: 0, sessionPresent: true });
+  await settled(client);
 });
 
 test('I2: nobody gets a stored session whose owner cannot be read', async () => {
