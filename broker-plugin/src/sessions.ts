@@ -142,6 +142,8 @@ export function createSessions(deps: {
     entry.state = 'ended';
     const isExpired = reason === 'closed' && clock.now() >= expiresAt;
     entry.endReason = isExpired ? 'expired' : reason;
+    // What a client that is refused wanted to leave behind is refused too.
+    if (reason === 'revoked') entry.will = undefined;
     remove(entry);
     if (entry.hasBegun) tellEnd(entry);
     try {
