@@ -4,11 +4,16 @@
  *
  * @module
  */
-import { systemClock } from '@latchkey/shared';
+import { silentLogger, systemClock } from '@latchkey/shared';
+import { Aedes } from 'aedes';
 import type { IConnackPacket, IConnectPacket } from 'mqtt-packet';
 import { expect, onTestFinished, test } from 'vitest';
+import { persistenceOf } from '../../broker-plugin/src/aedes-types.ts';
 import { parseBrokerConfig } from '../../broker-plugin/src/broker/config.ts';
 import { type Broker, startBroker } from '../../broker-plugin/src/broker/start.ts';
+import { createInboundMessages } from '../../broker-plugin/src/inbound-messages.ts';
+import { openPersistence } from '../../broker-plugin/src/persistence/open-persistence.ts';
+import { createPurgeSession } from '../../broker-plugin/src/session-purge.ts';
 import { type CapturedLog, createCapturedLog } from './captured-log.ts';
 import { BROKER, type IssuerServer, startIssuer, type TokenRequest } from './issuer-server.ts';
 import {
@@ -237,6 +242,42 @@ export function storedSessionContract(
     await again.next('suback');
     await broker.publish('end');
     expect(await topicsUpTo(again, 'end')).toEqual(['end']);
+  });
+
+  test('a purge leaves no message of a session, sent or not, and none of a neighbour is lost', async () => {
+    const { persistence, close } = await openPersistence(
+      parseBrokerConfig(
+        `issuer = "https://id.example"\naudience = "${BROKER}"\n${await section()}\n[[listen]]\ntype = "tcp"\nport = 0\n`,
+        'broker.toml',
+      ).persistence,
+      { logger: silentLogger },
+    );
+    const aedes = await Aedes.createBroker(persistence === undefined ? {} : { persistence });
+    onTestFinished(async () => {
+      await new Promise<void>((resolve) => aedes.close(resolve));
+      await close();
+    });
+    const inner = persistenceOf(aedes);
+    const filters = [{ topic: 'a', qos: 2 as const }];
+    for (const id of ['t-42', 't-42x']) await inner.addSubscriptions({ id }, filters);
+    const publish = (qos: 1 | 2) =>
+      new Promise<void>((resolve, reject) => {
+        const packet = { cmd: 'publish', topic: 'a', payload: 'x', qos, retain: false, dup: false };
+        aedes.publish(packet as never, (error) => (error ? reject(error) : resolve()));
+      });
+    for (const qos of [1, 2, 1, 2] as const) await publish(qos);
+    const queued = async (id: string) => {
+      let count = 0;
+      for await (const _packet of inner.outgoingStream({ id })) count += 1;
+      return count;
+    };
+    expect([await queued('t-42'), await queued('t-42x')]).toEqual([4, 4]);
+    const inbound = createInboundMessages({ broker: aedes, persistence: inner });
+    const purge = createPurgeSession({ persistence: inner, inbound, brokerId: aedes.id });
+    await purge('t-42');
+    expect(await inner.subscriptionsByClient({ id: 't-42' })).toEqual([]);
+    await publish(1);
+    expect([await queued('t-42'), await queued('t-42x')]).toEqual([0, 5]);
   });
 
   if (!isDurable) return;

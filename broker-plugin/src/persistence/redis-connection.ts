@@ -35,7 +35,10 @@ export interface RedisConnection {
   hset(key: string, field: string, value: string): Promise<unknown>;
   hexists(key: string, field: string): Promise<number>;
   hdel(key: string, field: string): Promise<unknown>;
-  del(key: string): Promise<unknown>;
+  del(...keys: readonly string[]): Promise<unknown>;
+  decr(key: string): Promise<number>;
+  exists(key: string): Promise<number>;
+  lrange(key: string, first: number, last: number): Promise<readonly string[]>;
 }
 
 interface RedisOptions {

@@ -58,6 +58,29 @@ function receivedPackets(redis: RedisConnection) {
   } satisfies Partial<AedesPersistence>;
 }
 
+/**
+ * Runs what may delete the queue of a client, and then lets go of the messages that were in it. The
+ * package deletes the list alone, and they would stay for ever.
+ */
+function createRelease(redis: RedisConnection) {
+  const letGo = async (entry: string): Promise<void> => {
+    // `packet:BROKER:COUNTER`, which clients share; of QoS 2 also `outgoing:CLIENT:BROKER:COUNTER`.
+    const packetKey = `packet:${entry.split(':').slice(-2).join(':')}`;
+    const countKey = `${packetKey}:offlineCount`;
+    if (entry !== packetKey) await redis.del(entry);
+    if ((await redis.decr(countKey)) <= 0) await redis.del(packetKey, countKey);
+  };
+  return async <Result>(id: string, work: () => Promise<Result>): Promise<Result> => {
+    const queueKey = `outgoing:${encodeURIComponent(id)}`;
+    const entries = await redis.lrange(queueKey, 0, -1);
+    const result = await work();
+    if (entries.length > 0 && (await redis.exists(queueKey)) === 0) {
+      for (const entry of entries) await letGo(entry);
+    }
+    return result;
+  };
+}
+
 export async function openRedisPersistence(
   config: RedisConfig,
   { load, logger }: { readonly load: Load; readonly logger: Logger },
@@ -65,7 +88,8 @@ export async function openRedisPersistence(
   const redis = await connectRedis(await readRedisOptions(config), { load, logger });
   const createPersistence = loadPackage<CreatePersistence>(load, REDIS_PACKAGE, REDIS_INSTALL);
   const persistence = createPersistence({ conn: redis });
-  const { setup, addSubscriptions, removeSubscriptions, delWill } = persistence;
+  const { setup, addSubscriptions, removeSubscriptions, cleanSubscriptions, delWill } = persistence;
+  const release = createRelease(redis);
   const inTurn = createTurns();
   let brokerId: string | undefined;
 
@@ -78,7 +102,13 @@ export async function openRedisPersistence(
     addSubscriptions: (client, filters) =>
       inTurn(client.id, () => addSubscriptions.call(persistence, client, filters)),
     removeSubscriptions: (client, topics) =>
-      inTurn(client.id, () => removeSubscriptions.call(persistence, client, topics)),
+      inTurn(client.id, () =>
+        release(client.id, () => removeSubscriptions.call(persistence, client, topics)),
+      ),
+    cleanSubscriptions: (client) =>
+      inTurn(client.id, () =>
+        release(client.id, () => cleanSubscriptions.call(persistence, client)),
+      ),
     // Aedes names no broker when it means its own.
     delWill: ({ id, brokerId: named = brokerId }) =>
       delWill.call(persistence, { id, ...(named === undefined ? {} : { brokerId: named }) }),
