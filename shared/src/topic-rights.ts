@@ -49,10 +49,26 @@ interface CompiledScopes {
   readonly subscribe: RightsNode;
 }
 
-/** What was allowed before, by the entry in which the own level is only marked. */
-interface BoundEntries {
-  known: Map<Allowed, Allowed> | undefined;
+/** The request that was allowed last: most devices send to one topic, again and again. */
+interface LastAllowed {
+  readonly topic: string;
+  readonly qos: number;
+  readonly retain: boolean;
+  readonly entry: Allowed;
 }
+
+/** What was allowed before. Only saves time: rights never change. */
+interface Memory {
+  /** By the entry in which the own level is only marked. */
+  bound: Map<Allowed, Allowed> | undefined;
+  publication: LastAllowed | undefined;
+  delivery: LastAllowed | undefined;
+}
+
+const newMemory = (): Memory => ({ bound: undefined, publication: undefined, delivery: undefined });
+
+/** Longer topics are not remembered; the bound is on memory. */
+const MAX_REMEMBERED_LENGTH = 256;
 
 /** Immutable result of `compileTopicRights` and of `bindTopicRights`. */
 export interface TopicRights {
@@ -60,8 +76,8 @@ export interface TopicRights {
   readonly compiled: CompiledScopes;
   /** @internal The level that the marks of the own level stand for. */
   readonly own: string;
-  /** @internal A memory, filled when the client first uses an entry. */
-  readonly bound: BoundEntries;
+  /** @internal Filled when the client first uses its rights. */
+  readonly memory: Memory;
 }
 
 /** Compiled scopes in which the own level of some client is only marked. */
@@ -76,12 +92,9 @@ function compile(scopes: readonly TopicScope[]): CompiledScopes {
   });
 }
 
-/** Of rights that are nobody's own. */
-const NONE_BOUND: BoundEntries = Object.freeze({ known: undefined });
-
 /** Compiles scopes for `decide`. Freezes nothing of the caller's. */
 export function compileTopicRights(scopes: readonly TopicScope[]): TopicRights {
-  return Object.freeze({ compiled: compile(scopes), own: OWN_LEVEL, bound: NONE_BOUND });
+  return Object.freeze({ compiled: compile(scopes), own: OWN_LEVEL, memory: newMemory() });
 }
 
 /**
@@ -105,7 +118,7 @@ export function compileTemplate(scopes: readonly TopicScope[], own: ClientId): T
 
 /** The rights of one client, made of what its template text compiled to. Decides as if compiled alone. */
 export function bindTopicRights(template: TopicRightsTemplate, own: ClientId): TopicRights {
-  return Object.freeze({ compiled: template, own, bound: { known: undefined } });
+  return Object.freeze({ compiled: template, own, memory: newMemory() });
 }
 
 /** The scopes that rights were made from. */
@@ -114,14 +127,14 @@ export function scopesOf({ compiled, own }: TopicRights): readonly TopicScope[] 
 }
 
 /** The entry as it is for this client; the same object each time. */
-function bind({ own, bound }: TopicRights, entry: Allowed): Allowed {
+function bind({ own, memory }: TopicRights, entry: Allowed): Allowed {
   if (own === OWN_LEVEL) return entry;
-  const known = bound.known?.get(entry);
+  const known = memory.bound?.get(entry);
   if (known !== undefined) return known;
   const scope = bindOwn(entry.scope, own);
   const allowed = scope === entry.scope ? entry : Object.freeze({ allowed: true as const, scope });
-  bound.known ??= new Map();
-  bound.known.set(entry, allowed);
+  memory.bound ??= new Map();
+  memory.bound.set(entry, allowed);
   return allowed;
 }
 
@@ -174,16 +187,30 @@ export function decide(rights: TopicRights, request: TopicRequest): Decision {
   if (!isPublish && !isSubscribe && action !== 'receive') {
     return deny('no-scope', 'the action is not known');
   }
+  const { compiled, own, memory } = rights;
+  const last = isPublish ? memory.publication : memory.delivery;
+  if (
+    last !== undefined &&
+    !isSubscribe &&
+    last.topic === topic &&
+    (!isPublish || (last.qos === request.qos && last.retain === request.retain))
+  ) {
+    return last.entry;
+  }
   const problem = isSubscribe ? topicFilterProblem(topic) : topicNameProblem(topic);
   if (problem !== undefined) return deny('topic-invalid', `the topic ${problem}`);
   const qos = action === 'receive' ? 0 : request.qos;
   if (qos !== 0 && qos !== 1 && qos !== 2) return deny('qos-too-high', 'the QoS is not 0, 1 or 2');
   const retain = isPublish && request.retain;
   const path = isSubscribe ? withShortestLevels(topic) : topic;
-  const { compiled, own } = rights;
   const root = isPublish ? compiled.publish : compiled.subscribe;
   const entry = findEntry(root, path, qos, retain, own);
-  return entry === undefined ? explainDenial(root, path, qos, retain, own) : bind(rights, entry);
+  if (entry === undefined) return explainDenial(root, path, qos, retain, own);
+  const allowed = bind(rights, entry);
+  if (!isSubscribe && topic.length <= MAX_REMEMBERED_LENGTH) {
+    memory[isPublish ? 'publication' : 'delivery'] = { topic, qos, retain, entry: allowed };
+  }
+  return allowed;
 }
 
 /**

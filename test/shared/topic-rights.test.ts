@@ -354,6 +354,44 @@ describe('rights bound to a client', () => {
     );
   });
 
+  test.each([
+    { first: publish('a', 1), next: publish('a', 2), is: ['qos-too-high', 'pub;qos=1;retain=0:a'] },
+    {
+      first: publish('a', 1),
+      next: publish('a', 1, true),
+      is: ['retain-not-allowed', 'pub;qos=1;retain=0:a'],
+    },
+    { first: publish('a', 1), next: publish('a', 0), is: 'pub;qos=1;retain=0:a' },
+    { first: publish('a'), next: publish('b'), is: ['no-scope', 'pub;qos=1;retain=0:a'] },
+    { first: publish('a'), next: receive('a'), is: ['no-scope', 'sub:c/#'] },
+    { first: publish('a'), next: subscribe('a'), is: ['no-scope', 'sub:c/#'] },
+    { first: receive('c/d'), next: publish('c/d'), is: ['no-scope', 'pub;qos=1;retain=0:a'] },
+    { first: receive('c/d'), next: receive('c/e'), is: 'sub:c/#' },
+    { first: receive('c/d'), next: receive('c/#'), is: ['topic-invalid', undefined] },
+    { first: receive('c/d'), next: subscribe('c/d', 3), is: ['qos-too-high', undefined] },
+  ])('what was allowed before decides nothing else: $first, $next', ({ first, next, is }) => {
+    const mine = rights('pub;qos=1;retain=0:a sub:c/#');
+    expect(decide(mine, first).allowed).toBe(true);
+    expect(outcome(decide(mine, next))).toEqual(is);
+    expect(decide(mine, first).allowed).toBe(true);
+  });
+
+  test.each([256, 257])('a topic of %i characters is decided, and decided again', (length) => {
+    const mine = rights('pub:#');
+    const topic = 'x'.repeat(length);
+    for (const text of [topic, topic, `${topic.slice(1)}y`]) {
+      expect(decide(mine, publish(text)).allowed).toBe(true);
+    }
+  });
+
+  test('I11: only a topic of up to 256 characters is remembered', () => {
+    const mine = rights('pub:#');
+    decide(mine, publish('x'.repeat(257)));
+    expect(mine.memory.publication).toBeUndefined();
+    decide(mine, publish('x'.repeat(256)));
+    expect(mine.memory.publication?.topic).toHaveLength(256);
+  });
+
   test('allowing again answers with the same frozen object', () => {
     const mine = bound(THERMOSTAT, 't-42');
     const first = decide(mine, publish('devices/t-42/telemetry/t'));
@@ -391,7 +429,11 @@ describe('rights bound to a client', () => {
           const mine = bindTopicRights(compileTemplate(scopes, of(id)), of(id));
           expect(scopesOf(mine)).toEqual(scopes);
           expect(rightsCover(mine, wanted)).toBe(rightsCover(alone, wanted));
-          for (const r of requests) expect(decide(mine, r)).toEqual(decide(alone, r));
+          for (const r of [...requests, ...requests]) {
+            const fresh = compileTopicRights(scopes);
+            expect(decide(mine, r)).toEqual(decide(fresh, r));
+            expect(decide(mine, r)).toEqual(decide(alone, r));
+          }
           // The same for a client whose scopes have its id where these have that one's.
           const rename = (filter: string) =>
             filter
