@@ -126,3 +126,43 @@ test('a token for another broker is refused there, and the agent says what to ch
   expect(await agent.stop()).toBe(0);
   expect(existsSync(join(stateDir, 'agent.sock'))).toBe(false);
 });
+
+test('with the authority gone, a device that may mint comes online and one that may not does not', async () => {
+  const stack = await startLiveStack({ hasFeed: true });
+  await stack.broker.event('feed.whole');
+  const stateDirs = new Map([
+    ['t-42', await stack.enroll('t-42')],
+    ['t-43', await stack.enroll('t-43')],
+  ]);
+  await stack.latchkey('device', 'update', 't-42', '--may-mint');
+  const agents = new Map<string, ReturnType<typeof startProgram>>();
+  for (const stateDir of stateDirs.values()) {
+    await stack.token(stateDir, '--resource', stack.resource); // the last that the authority issues
+  }
+  await stack.authority.stop('SIGKILL');
+  for (const [id, stateDir] of stateDirs) {
+    const cache = join(stateDir, 'tokens.json');
+    const text = readFileSync(cache, 'utf8');
+    // A day has gone by.
+    writeFileSync(
+      cache,
+      text.replace(/"(issued|expires)_at":(\d+)/g, (_, name, at) => `"${name}_at":${at - 86_400}`),
+    );
+    const file = join(stack.dir, `${id}.toml`);
+    writeFileSync(
+      file,
+      `state_dir = "${stateDir}"\nlog_level = "debug"\n[broker]\nurl = "${stack.resource}"\n`,
+    );
+    agents.set(id, startProgram('latchkey-agent', ['run', '--config', file]));
+  }
+  await agents.get('t-42')?.event('agent.state', isOnline);
+  await mustRun('latchkey-agent', [
+    ...['publish', 'devices/t-42/telemetry/x', '--message', 'x', '--wait'],
+    ...['--state-dir', stateDirs.get('t-42') as string],
+  ]);
+  const waiting = await agents
+    .get('t-43')
+    ?.event('agent.state', ({ state }) => state === 'backing-off');
+  expect(waiting?.detail).toMatch(/cannot reach/);
+  expect(agents.get('t-43')?.lines.some((line) => line.includes('"connecting"'))).toBe(false);
+});
