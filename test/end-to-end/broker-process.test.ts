@@ -13,7 +13,13 @@ import {
   subscribePacket,
   type WireClient,
 } from '../helpers/mqtt-wire.ts';
-import { freePort, type Running, startProgram, temporaryDir } from '../helpers/processes.ts';
+import {
+  freePort,
+  type Running,
+  runProgram,
+  startProgram,
+  temporaryDir,
+} from '../helpers/processes.ts';
 import { holdKeys, untilHolding } from '../helpers/waiting-connects.ts';
 
 const configText = (issuer: IssuerServer, more: string, port = 0) =>
@@ -142,4 +148,24 @@ test('SIGHUP reads the certificates anew, and SIGTERM then ends with 0', async (
   broker.child.kill('SIGHUP');
   await broker.event('listener.failed');
   expect(await broker.stop('SIGTERM')).toBe(0);
+});
+
+test.each([
+  { name: 'a state file that cannot be made', more: 'state_file = "/nowhere/state.db"', code: 2 },
+  {
+    name: 'a directory that cannot be made',
+    more: '[persistence]\ntype = "level"\ndirectory = "/dev/null/x"',
+    code: 2,
+  },
+  { name: 'Redis that is not there', more: '[persistence]\ntype = "redis"\nport = 9', code: 3 },
+  {
+    name: 'a listener without its certificate',
+    more: '[[listen]]\ntype = "tls"\nport = 0\ncertificate_file = "/nowhere/c"\nkey_file = "/nowhere/k"',
+    code: 1,
+  },
+])('with $name the process ends by itself, with exit code $code', async ({ more, code }) => {
+  const { file } = await asProcess(more);
+  const { exitCode, stderr } = await runProgram('latchkey-broker', ['--config', file]);
+  expect(exitCode).toBe(code);
+  expect(stderr).toMatch(/^latchkey-broker: .*/);
 });

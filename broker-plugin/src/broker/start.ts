@@ -12,6 +12,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { Aedes } from 'aedes';
 import { createLatchkey } from '../latchkey.js';
+import type { OpenPersistence } from '../persistence/aedes-persistence.js';
 import { openPersistence } from '../persistence/open-persistence.js';
 import type { ThirdPartyIssuerOptions } from '../trust/third-party-issuer.js';
 import { readCertificates } from './certificates.js';
@@ -47,6 +48,25 @@ function newBrokerId(clock: Clock): string {
   return `${clock.nowMs().toString(16).padStart(12, '0')}-${randomBytes(8).toString('hex')}`;
 }
 
+/** From here on something runs: whoever fails afterwards has to close it. */
+async function openAedes(
+  { persistence: config }: BrokerConfig,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): Promise<{ readonly aedes: Aedes; readonly stored: OpenPersistence }> {
+  const stored = await openPersistence(config, { logger });
+  const { persistence } = stored;
+  try {
+    const id = newBrokerId(clock);
+    const aedes = await Aedes.createBroker(
+      persistence === undefined ? { id } : { id, persistence },
+    );
+    return { aedes, stored };
+  } catch (error) {
+    await stored.close();
+    throw error;
+  }
+}
+
 export async function startBroker(
   config: BrokerConfig,
   deps: { readonly clock: Clock; readonly logger: Logger; readonly http?: HttpClient },
@@ -58,11 +78,6 @@ export async function startBroker(
   const { logger } = deps;
   const trusted = issuerCaFile && (await readCertificates(issuerCaFile));
   const thirdParties = await Promise.all(thirdPartyIssuers.map(withCertificates));
-  const stored = await openPersistence(config.persistence, { logger });
-  const aedes = await Aedes.createBroker({
-    id: newBrokerId(deps.clock),
-    ...(stored.persistence === undefined ? {} : { persistence: stored.persistence }),
-  });
   const latchkey = createLatchkey({
     ...{
       issuer,
@@ -79,6 +94,10 @@ export async function startBroker(
     ...(stateFile === undefined ? {} : { stateFile }),
     ...(feed === undefined ? {} : { feed, maxStalenessSeconds: feed.maxStalenessSeconds }),
     ...deps,
+  });
+  const { aedes, stored } = await openAedes(config, deps).catch(async (error: unknown) => {
+    await latchkey.close();
+    throw error;
   });
   latchkey.install(aedes);
   const listeners: Listener[] = [];
