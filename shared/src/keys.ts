@@ -51,9 +51,14 @@ export function thumbprint(jwk: PublicJwk): Kid {
 }
 
 function toPublicKey(raw: Uint8Array): PublicKey {
-  const jwk: PublicJwk = { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(raw).toString('base64url') };
+  return ofCanonical(Buffer.from(raw).toString('base64url'));
+}
+
+/** `x` has one spelling only, and is 32 bytes. */
+function ofCanonical(x: string, kid?: Kid): PublicKey {
+  const jwk: PublicJwk = { kty: 'OKP', crv: 'Ed25519', x };
   const keyObject = createPublicKey({ key: { ...jwk }, format: 'jwk' });
-  return Object.freeze({ kid: thumbprint(jwk), jwk: Object.freeze(jwk), keyObject });
+  return Object.freeze({ kid: kid ?? thumbprint(jwk), jwk: Object.freeze(jwk), keyObject });
 }
 
 /**
@@ -111,9 +116,13 @@ export function importPublicJwk(value: unknown, field = 'public key'): PublicKey
   return importRawPublicKey(rawOfJwk(value, field), field);
 }
 
-/** Brings back a key that was checked when it was registered; skips only the costly order check. */
-export function restorePublicKey(jwk: PublicJwk): PublicKey {
-  return toPublicKey(rawOfJwk(jwk, 'public key'));
+/**
+ * Brings back a key that was checked when it was registered; skips only the costly order check.
+ * `kid`: its thumbprint, if that was kept with it; it is not computed again then.
+ */
+export function restorePublicKey(jwk: PublicJwk, kid?: Kid): PublicKey {
+  rawOfJwk(jwk, 'public key');
+  return ofCanonical(jwk.x, kid);
 }
 
 function toPrivateKey(keyObject: KeyObject): PrivateKey {

@@ -46,22 +46,20 @@ export function createRateLimiter(
 ): RateLimiter {
   const buckets = new Map<string, Bucket>();
 
-  const bucketOf = (key: string, nowMs: number): Bucket => {
-    const known = buckets.get(key);
-    if (known === undefined) {
+  const filledBucket = (key: string): Bucket => {
+    const nowMs = clock.nowMs();
+    let bucket = buckets.get(key);
+    if (bucket === undefined) {
       const oldest = buckets.keys().next();
       if (buckets.size >= maxBuckets && !oldest.done) buckets.delete(oldest.value);
-      return { tokens: burst, filledAtMs: nowMs };
+      bucket = { tokens: burst, filledAtMs: nowMs };
+    } else {
+      buckets.delete(key);
+      // A clock that was set back gives nothing and takes nothing.
+      const elapsedMs = Math.max(0, nowMs - bucket.filledAtMs);
+      bucket.tokens = Math.min(burst, bucket.tokens + (elapsedMs / 1000) * perSecond);
+      bucket.filledAtMs = nowMs;
     }
-    buckets.delete(key);
-    // A clock that was set back gives nothing and takes nothing.
-    const elapsedMs = Math.max(0, nowMs - known.filledAtMs);
-    const tokens = Math.min(burst, known.tokens + (elapsedMs / 1000) * perSecond);
-    return { tokens, filledAtMs: nowMs };
-  };
-
-  const filledBucket = (key: string): Bucket => {
-    const bucket = bucketOf(key, clock.nowMs());
     buckets.set(key, bucket);
     return bucket;
   };

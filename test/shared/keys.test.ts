@@ -6,6 +6,7 @@ import {
   importPrivatePem,
   importPublicJwk,
   importRawPublicKey,
+  type Kid,
   type PublicJwk,
   restorePublicKey,
   thumbprint,
@@ -145,6 +146,13 @@ describe('importPublicJwk', () => {
   ])('refuses $name', ({ jwk }) => {
     expect(() => importPublicJwk(jwk, 'key')).toThrow(refused('key'));
     expect(() => restorePublicKey(jwk as PublicJwk)).toThrow(refused());
+  });
+
+  test('a restored key is the imported one; a kid that was kept with it is not computed again', () => {
+    const { jwk, kid } = generateKey().publicKey;
+    expect(restorePublicKey(jwk)).toEqual(importPublicJwk(jwk));
+    expect(restorePublicKey(jwk, kid)).toEqual(importPublicJwk(jwk));
+    expect(restorePublicKey(jwk, 'kept' as Kid).kid).toBe('kept');
   });
 
   test('never echoes what it was given', () => {

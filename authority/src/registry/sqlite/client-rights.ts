@@ -44,6 +44,9 @@ export function createActiveClients(deps: {
   const selectActive = db.prepare<[string], ClientRow>(
     "SELECT * FROM client WHERE id = ? AND status = 'active'",
   );
+  const selectIsActive = db
+    .prepare<[string]>("SELECT 1 FROM client WHERE id = ? AND status = 'active'")
+    .pluck();
   const activeKeys = `SELECT client_key.* FROM client_key JOIN client ON client.id = client_key.client
       WHERE client.id = @id AND client.status = 'active'
         AND (not_before IS NULL OR not_before <= @now) AND (expires_at IS NULL OR expires_at > @now)`;
@@ -89,7 +92,7 @@ export function createActiveClients(deps: {
   });
 
   return {
-    isActive: (id) => selectActive.get(id) !== undefined,
+    isActive: (id) => selectIsActive.get(id) !== undefined,
     activeKey: (id, kid) => {
       const now = clock.now();
       const rows =
