@@ -39,6 +39,7 @@ export * from './registry/lifecycle.js';
 export * from './registry/registry.js';
 export * from './registry/revoked-tokens.js';
 export * from './registry/signing-key-store.js';
+export { startCheckpoints } from './registry/sqlite/checkpoints.js';
 export { createGroupCommit, type GroupCommit } from './registry/sqlite/group-commit.js';
 export {
   openSqliteRegistry,

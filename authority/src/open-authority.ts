@@ -45,13 +45,16 @@ export async function openDataDir(options: {
   readonly config: Config;
   readonly clock: Clock;
   readonly isReadOnly?: boolean;
+  /** Whether requests will be served from it. Default false. */
+  readonly isServing?: boolean;
   /** `$CREDENTIALS_DIRECTORY`, in which systemd may have put the key encryption key. */
   readonly credentialsDirectory?: string | undefined;
   readonly logger?: Logger;
 }): Promise<OpenDataDir> {
   const { dataDir, config, clock, isReadOnly = false, logger = silentLogger } = options;
   const paths = dataDirPaths(dataDir);
-  const registry = openSqliteRegistry({ path: paths.registry, clock, isReadOnly });
+  const servesWith = options.isServing === true ? { logger } : undefined;
+  const registry = openSqliteRegistry({ path: paths.registry, clock, isReadOnly, servesWith });
   try {
     if ((await registry.resource(managementResource(config.issuer))) === undefined) {
       throw new ConfigError(paths.config, [
@@ -94,7 +97,7 @@ export async function openAuthority(options: {
   const { config, clock, logger } = options;
   const { issuer, limits, trustedProxies, auditRetentionDays, signingKeyRotationDays } = config;
   const tls = config.tls && loadTls(config.tls).credentials;
-  const parts = await openDataDir(options);
+  const parts = await openDataDir({ ...options, isServing: true });
   warnOfPlainKeys(parts.keyFiles, logger);
   const settings = {
     ...{ issuer, limits, trustedProxies, auditRetentionDays, signingKeyRotationDays, tls },

@@ -8,12 +8,13 @@
  *
  * @module
  */
-import { type Clock, UnavailableError } from '@latchkey/shared';
+import { type Clock, type Logger, UnavailableError } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import type { Registry } from '../registry.js';
 import { createAssertions } from './assertions.js';
 import { createAuditLog } from './audit-log.js';
 import { createAuditedChanges } from './audited-changes.js';
+import { startCheckpoints } from './checkpoints.js';
 import { createClientStore } from './client-store.js';
 import { openDatabase } from './database.js';
 import { createEnrollments } from './enrollments.js';
@@ -45,10 +46,14 @@ export interface SqliteRegistryOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly isReadOnly?: boolean;
+  /** Of a program that serves requests: then a thread checkpoints, and no commit has to. */
+  readonly servesWith?: { readonly logger: Logger } | undefined;
 }
 
-export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOptions): Registry {
-  const db = openDatabase({ path, isReadOnly: isReadOnly ?? false });
+export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
+  const { path, clock, isReadOnly = false, servesWith } = options;
+  const db = openDatabase({ path, isReadOnly });
+  const checkpoints = servesWith && startCheckpoints({ db, path, clock, ...servesWith });
   const roleLabels = createRoleLabels({ db });
   const resources = createResources({ db, clock });
   const permissions = createPermissions({ db, clock, roleLabels });
@@ -135,8 +140,9 @@ export function openSqliteRegistry({ path, clock, isReadOnly }: SqliteRegistryOp
     auditState: () => run(() => auditLog.state()),
     cutEvents: (before) => run(() => auditLog.cut(before)),
     close: () =>
-      run(() => {
+      run(async () => {
         group.flush();
+        await checkpoints?.stop();
         db.close();
       }),
   };
