@@ -216,7 +216,7 @@ export function createSigningKeys(deps: {
     const until = Math.min(...outcome.postponed.map((wait) => wait.until));
     throw new ConflictError(
       'signing key',
-      `cannot be rotated before ${formatInstant(until)}: verifiers have to learn of the next key first; for a leaked key rotate with now`,
+      `cannot be rotated before ${formatInstant(until)}: verifiers have to learn of the next key first; for a leaked key use --now, or "now": true in the API`,
     );
   };
 

@@ -26,6 +26,7 @@ import {
   OVERLAP_SECONDS,
   PUBLISH_AHEAD_SECONDS,
 } from '../../authority/src/signing/rotation.ts';
+import { allEvents } from '../helpers/audit-events.ts';
 import { createCapturedLog } from '../helpers/captured-log.ts';
 import { runCli } from '../helpers/cli.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
@@ -429,9 +430,13 @@ describe('encrypted at rest', () => {
         expect(Buffer.from(text, 'base64url').toString('hex')).not.toContain(der);
       }
     }
-    const { signingKeys } = await open();
+    const { signingKeys, registry } = await open();
     const signer = await signingKeys.signerFor('EdDSA');
     expect(await signer.sign(Buffer.from('x'))).toHaveLength(64);
+    const kids = stdout.match(/[A-Za-z0-9_-]{43}/g);
+    const events = await allEvents(registry, { type: 'signing-key' });
+    const recorded = events.filter(({ action }) => action === 'encrypt');
+    expect(recorded.map(({ target }) => target)).toEqual(kids);
     expect((await encrypt(dataDir)).stderr).toContain(
       'every private signing key is encrypted already',
     );

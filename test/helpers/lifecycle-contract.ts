@@ -548,6 +548,24 @@ export function describeLifecycle(
       }
     });
 
+    test('a role is not made of, given, or robbed of permissions at the excepted resource', async () => {
+      const { registry } = await setup();
+      const reach = { exceptRolesAt: API };
+      const [admin] = (await registry.role(ADMIN!))!.permissions;
+      const made = parseRoleName('made');
+      for (const attempt of [
+        registry.createRole({ name: made, permissions: [TELEMETRY!, admin!] }, reach),
+        registry.patchRole(ROLE!, { permissions: [TELEMETRY!, admin!] }, { reach }),
+        registry.patchRole(ADMIN!, { permissions: [TELEMETRY!] }, { reach }),
+        registry.deleteRole(ADMIN!, { reach }),
+      ]) {
+        await expect(attempt).rejects.toBeInstanceOf(OutOfReachError);
+      }
+      expect(await registry.role(made)).toBeUndefined();
+      expect(await registry.role(ADMIN!)).toMatchObject({ permissions: [admin], version: 1 });
+      await registry.createRole({ name: made, permissions: [TELEMETRY!] }, reach);
+    });
+
     test('a code made within it cannot take a client that came to be out of it', async () => {
       const { registry, clock } = await setup();
       const make = (codeHash: string, clientId: string) =>

@@ -1,9 +1,9 @@
 /**
- * Entity tags of single items, made of their version, and `If-Match`.
+ * Entity tags of single items, made of their version, `If-Match` and `If-None-Match`.
  *
  * Units   none.
  * Errors  none; a header that cannot be read matches nothing.
- * Source  RFC 9110 8.8.3 and 13.1.1 (strong comparison).
+ * Source  RFC 9110 8.8.3 and 13.1.1 (strong comparison) and 13.1.2 (weak comparison).
  *
  * @module
  */
@@ -19,4 +19,11 @@ export function parseIfMatch(header: string | undefined): readonly number[] | un
     const version = /^"([1-9][0-9]{0,14})"$/.exec(tag.trim())?.[1];
     return version === undefined ? [] : [Number(version)];
   });
+}
+
+/** Whether the reader of a GET has this version already. */
+export function isKnown(header: string | undefined, version: number): boolean {
+  if (header === undefined) return false;
+  const tags = header.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  return tags.includes('*') || tags.includes(formatEntityTag(version));
 }

@@ -82,7 +82,7 @@ export function roleRoutes(deps: {
       change: { event: 'role.created', subject: 'role' },
       handle: async ({ operator, body }) => {
         await rights.checkPermissions(operator, body.permissions);
-        return toAnswer(await registry.createRole(body));
+        return toAnswer(await registry.createRole(body, operator.reach));
       },
     }),
     route({

@@ -5,7 +5,7 @@
  *
  * Units   none.
  * Errors  `ConfigError` for a body or query that is not valid; those of `authorize`.
- * Source  RFC 9110 8.8.3, 13.1.1, 15.3.2 (201), 15.3.5 (204).
+ * Source  RFC 9110 8.8.3, 13.1.1, 13.1.2, 15.3.2 (201), 15.3.5 (204), 15.4.5 (304).
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type Logger, parseWith } from '@latchkey/shared';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type * as v from 'valibot';
 import type { Condition } from '../registry/lifecycle.js';
-import { formatEntityTag, parseIfMatch } from './entity-tag.js';
+import { formatEntityTag, isKnown, parseIfMatch } from './entity-tag.js';
 import { authorize, type Needs, type Operator } from './operator.js';
 
 /** Members of an answer, in `snake_case`. */
@@ -105,6 +105,13 @@ async function handle(
       { event, [subject]: answer.target, operator: operator.clientId },
       'changed by an operator',
     );
+  }
+  const { version } = answer;
+  if (route.method === 'GET' && version !== undefined) {
+    if (isKnown(request.headers['if-none-match'], version)) {
+      reply.header('etag', formatEntityTag(version)).code(304);
+      return undefined;
+    }
   }
   return sendAnswer(reply, route, answer);
 }

@@ -11,6 +11,7 @@
 import {
   discover,
   type HttpRequest,
+  type Issuer,
   parseIssuer,
   requestToken,
   UnreachableError,
@@ -36,6 +37,8 @@ export type Item = Readonly<Record<string, unknown>>;
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export interface ManagementClient {
+  /** The authority that it talks to. */
+  readonly issuer: Issuer;
   /** Creates something, or does what the path says; an empty answer is an empty item. */
   post(path: string, body?: Item): Promise<Item>;
   get(path: string, query?: Query): Promise<Item>;
@@ -173,6 +176,7 @@ export async function openManagement(
   };
 
   return {
+    issuer,
     post: async (path, body = {}) => {
       const answer = await send('POST', path, { body });
       return answer === '' ? {} : parseAnswer(itemSchema, answer);

@@ -251,7 +251,7 @@ export interface Registry
   permission(name: PermissionName): Promise<Permission | undefined>;
   listPermissions(page: PageRequest): Promise<Page<Permission>>;
 
-  createRole(role: NewRole): Promise<Role>;
+  createRole(role: NewRole, reach?: Reach): Promise<Role>;
   role(name: RoleName): Promise<Role | undefined>;
   listRoles(page: PageRequest): Promise<Page<Role>>;
 

@@ -53,6 +53,25 @@ describe('entity tags', () => {
     expect((await chief.call('PATCH', path, body)).headers.etag).toBe('"4"');
     expect((await chief.call('GET', path)).headers.etag).toBe('"4"');
   });
+
+  test('a reader that has the version gets 304 and no body; a change is never held back so', async () => {
+    const { authority, chief } = await setup();
+    await addDevice(authority, 't-1');
+    const read = (tag: string) =>
+      chief.call('GET', '/devices/t-1', undefined, { 'if-none-match': tag });
+    for (const known of ['"1"', 'W/"1"', '"9", "1"', '*']) {
+      const { status, headers, body } = await read(known);
+      expect([known, status, headers.etag, body]).toEqual([known, 304, '"1"', '']);
+    }
+    for (const other of ['"2"', '1', '"11"', '', 'x']) {
+      expect([other, (await read(other)).status]).toEqual([other, 200]);
+    }
+    const body = { labels: { site: 'x' } };
+    const tag = { 'if-none-match': '"1"' };
+    expect((await chief.call('PATCH', '/devices/t-1', body, tag)).status).toBe(200);
+    expect((await read('"1"')).status).toBe(200);
+    expect((await chief.call('GET', '/devices', undefined, tag)).status).toBe(200);
+  });
 });
 
 describe('clients', () => {

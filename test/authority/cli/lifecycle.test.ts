@@ -91,6 +91,7 @@ describe('what ends something', () => {
     ['resource', 'delete', BROKER],
     ['permission', 'delete', 'telemetry'],
     ['role', 'delete', 'thermostat'],
+    ['feed', 'renew'],
   ];
 
   test('needs --yes where nobody can be asked, and does nothing without', async () => {

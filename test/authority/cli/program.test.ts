@@ -419,7 +419,7 @@ describe('help', () => {
       ...['key', 'secret'].flatMap((noun) =>
         ['start', 'finish', 'cancel'].map((verb) => `${noun} rotate ${verb}`),
       ),
-      ...['enrollment revoke', 'token inspect', 'explain'],
+      ...['enrollment revoke', 'token inspect', 'explain', 'operator create', 'feed renew'],
     ].filter((command) => !known.has(command));
     expect(missing).toEqual([]);
   });

@@ -3,14 +3,15 @@
  *
  * Units   NumericDate.
  * Errors  `ConflictError` for a name that is taken or in use, and for permissions that a client lacks a
- *         label for; `FormatError` for an unknown permission; `MissingError`, `VersionError`.
+ *         label for; `FormatError` for an unknown permission; `MissingError`, `OutOfReachError`,
+ *         `VersionError`.
  * Source  DESIGN 4 and 5.
  *
  * @module
  */
 import { type Clock, FormatError, type PermissionName, type RoleName } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
-import { type Condition, MissingError } from '../lifecycle.js';
+import { type Condition, MissingError, OutOfReachError, type Reach } from '../lifecycle.js';
 import {
   ConflictError,
   type NewRole,
@@ -23,7 +24,7 @@ import { pageParameters, toPage } from './pages.js';
 import type { RoleLabels } from './role-labels.js';
 
 export interface Roles {
-  create(role: NewRole): Role;
+  create(role: NewRole, reach?: Reach): Role;
   role(name: RoleName): Role | undefined;
   list(page: PageRequest): Page<Role>;
   patch(
@@ -62,6 +63,9 @@ export function createRoles(deps: {
   const selectKnown = db.prepare<[string], { readonly name: string }>(
     'SELECT name FROM permission WHERE name = ?',
   );
+  const selectIsAt = db
+    .prepare<[string, string]>('SELECT 1 FROM permission WHERE name = ? AND resource = ?')
+    .pluck();
   const select = db.prepare<[string], Row>('SELECT * FROM role WHERE name = ?');
   const selectPage = db.prepare<{ after: string; limit: number }, Row>(
     'SELECT * FROM role WHERE name > @after ORDER BY name LIMIT @limit',
@@ -99,10 +103,20 @@ export function createRoles(deps: {
     return row && toRole(row);
   };
 
+  /** In the transaction: what a permission or a role holds may have changed since it was looked at. */
+  const checkReach = (names: readonly PermissionName[], reach: Reach | undefined): void => {
+    const resource = reach?.exceptRolesAt;
+    if (resource === undefined) return;
+    if (names.some((name) => selectIsAt.get(name, resource) !== undefined)) {
+      throw new OutOfReachError('the role concerns rights at the management API');
+    }
+  };
+
   const checked = (name: RoleName, condition: Condition | undefined): Role => {
     const found = role(name);
     if (found === undefined) throw new MissingError('role');
     checkVersion(found.version, condition);
+    checkReach(found.permissions, condition?.reach);
     return found;
   };
 
@@ -120,7 +134,8 @@ export function createRoles(deps: {
     }
   };
 
-  const create = db.transaction(({ name, permissions }: NewRole): Role => {
+  const create = db.transaction(({ name, permissions }: NewRole, reach?: Reach): Role => {
+    checkReach(permissions, reach);
     const { changes } = insert.run({ name, created_at: clock.now() });
     if (changes === 0) throw new ConflictError('name', 'is taken');
     setPermissions(name, new Set(permissions));
@@ -134,6 +149,7 @@ export function createRoles(deps: {
       condition?: Condition,
     ): Role => {
       checked(name, condition);
+      checkReach(permissions, condition?.reach);
       const before = new Map([[name, roleLabels.neededBy(name)]]);
       setPermissions(name, new Set(permissions));
       raiseVersion.run(name);
@@ -160,7 +176,7 @@ export function createRoles(deps: {
   });
 
   return {
-    create: (newRole) => create.immediate(newRole),
+    create: (newRole, reach) => create.immediate(newRole, reach),
     role,
     list: (page) =>
       toPage(selectPage.all(pageParameters(page)), page.limit, toRole, (row) => row.name),

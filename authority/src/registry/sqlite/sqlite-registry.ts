@@ -80,7 +80,7 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
     listPermissions: (page) => run(() => permissions.list(page)),
     patchPermission: (...change) => write(() => permissions.patch(...change)),
     deletePermission: (...change) => write(() => permissions.remove(...change)),
-    createRole: (role) => write(() => roles.create(role)),
+    createRole: (...role) => write(() => roles.create(...role)),
     role: (name) => run(() => roles.role(name)),
     listRoles: (page) => run(() => roles.list(page)),
     patchRole: (...change) => write(() => roles.patch(...change)),
@@ -124,7 +124,7 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
     feedMark: () => run(() => feed.mark()),
     feedSnapshot: (request) => run(() => feed.snapshot(request)),
     feedChanges: (request) => run(() => feed.changes(request)),
-    renewFeed: () => run(() => feed.renew()),
+    renewFeed: () => write(() => feed.renew()),
     onFeedChange: (listener) => feed.onChange(listener),
     changeSigningKeys: (change) =>
       write(() => signingKeys.change(change)).then(
