@@ -17,15 +17,27 @@ import type { TopicFilter } from './topic.js';
 /** The level in place of the client's id. As `own` itself it stands for nobody: no topic has it. */
 export const OWN_LEVEL = '\u0000';
 
-const replaceLevels = (filter: string, level: string, by: string): TopicFilter =>
-  filter
-    .split('/')
-    .map((one) => (one === level ? by : one))
-    .join('/') as TopicFilter;
+const SLASH = 47;
+
+/** Looks only where the level stands: this runs for each scope of each new token. */
+function replaceLevels(filter: string, level: string, by: string): TopicFilter {
+  let replaced = '';
+  let from = 0;
+  for (let at = filter.indexOf(level); at !== -1; at = filter.indexOf(level, at + 1)) {
+    const end = at + level.length;
+    const isWhole =
+      (at === 0 || filter.charCodeAt(at - 1) === SLASH) &&
+      (end === filter.length || filter.charCodeAt(end) === SLASH);
+    if (!isWhole) continue;
+    replaced += filter.slice(from, at) + by;
+    from = end;
+  }
+  return (replaced + filter.slice(from)) as TopicFilter;
+}
 
 /** The filter with the mark in place of each level that is `own`. */
 export function markOwn(filter: TopicFilter, own: string): TopicFilter {
-  return filter.includes(own) ? replaceLevels(filter, own, OWN_LEVEL) : filter;
+  return replaceLevels(filter, own, OWN_LEVEL);
 }
 
 /** The scope with `own` in place of the marks. */

@@ -9,7 +9,7 @@ import { generate } from 'mqtt-packet';
 import { ALL_TELEMETRY, type LoadAnswer, type PublishOrder, telemetryOf } from './messages.ts';
 import type { Connection } from './wire.ts';
 
-const RUN_MS = 800;
+const RUN_MS = 600;
 const PAYLOAD = Buffer.alloc(100, 'x');
 const PUBACK = 0x40;
 const PUBLISH = 0x30;

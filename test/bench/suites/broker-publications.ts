@@ -52,6 +52,7 @@ export function publishComparisons(brokers: BrokerContenders): readonly Comparis
         { contender: many, base, atLeast: 0.93 },
       ],
       pids,
+      warmUps: 1,
     };
   };
   return SHAPES.flatMap((shape) => ([0, 1] as const).map((qos) => comparison({ ...shape, qos })));

@@ -20,6 +20,7 @@ const ENDING = 10_000;
 const EXPIRE_AFTER_SECONDS = 25;
 const LONG_SECONDS = 3600;
 const ROUNDS = 3;
+const MEMORY_ROUNDS = 2;
 
 type Measure = (memory: BrokerAnswer) => number;
 
@@ -76,7 +77,7 @@ export function memoryComparisons(brokers: BrokerContenders): readonly Compariso
             derive: (of) => of(names.latchkey) - of(names.yes),
           },
         ],
-        maxRounds: ROUNDS,
+        maxRounds: MEMORY_ROUNDS,
         maxRetries: 0,
         warmUps: 0,
       };
