@@ -172,6 +172,12 @@ async function verifyForAnyone(
   if (claims.sub !== clientId) {
     throw new JwtError('claim', 'sub is not the client itself (RFC 9068 2.2)', { claim: 'sub' });
   }
+  if (Object.hasOwn(claims, 'cnf')) {
+    // RFC 7800 3: whoever holds it has to prove more, and here is no place for that.
+    throw new JwtError('claim', 'the token is bound to a key, and comes without proof', {
+      claim: 'cnf',
+    });
+  }
   const jti = jtiClaim(claims);
   const lifetime = lifetimeClaims(claims, { now, maxSeconds: TOKEN_MAX_LIFETIME_SECONDS });
   return { clientId, jti, kid, ...lifetime, claims };

@@ -98,6 +98,11 @@ test.each<Refusal>([
     token: ({ issuer }) => issuer.token({ scope: 'pub;qos=9:a' }),
   },
   {
+    name: 'a token that is bound to a key, without a proof',
+    returnCode: 4,
+    token: (broker) => shaped(broker, {}, { cnf: { jkt: 'AAAA' } }),
+  },
+  {
     name: 'an assertion in place of a token',
     returnCode: 4,
     token: ({ issuer, clock }) =>

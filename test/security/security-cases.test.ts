@@ -36,11 +36,9 @@ function hasTitle(path: string, title: string): boolean {
   return [`'${title}'`, `"${title}"`, `\`${title}\``].some((quoted) => source.includes(quoted));
 }
 
-test('the page has groups 1 to 14 and 16 to 19 in order, each with rows', () => {
+test('the page has groups 1 to 34 in order, each with rows', () => {
   const numbers = groups.map((group) => Number.parseInt(group, 10));
-  const promised = [...Array.from({ length: 14 }, (_, i) => i + 1), 16, 17, 18, 19];
-  expect(numbers).toEqual(expect.arrayContaining(promised));
-  expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+  expect(numbers).toEqual(Array.from({ length: 34 }, (_, i) => i + 1));
   for (const group of groups) expect(rowsOf(group).length).toBeGreaterThan(2);
 });
 

@@ -150,6 +150,13 @@ describe('verifyAccessToken: issuer and key', () => {
 });
 
 describe('verifyAccessToken: who it is for and about', () => {
+  test.each([{ jkt: 'x' }, { 'x5t#S256': 'x' }, {}, null])(
+    'refused: bound by cnf %j',
+    async (cnf) => {
+      await expect(verify(jwtOf(ACCESS_TOKEN, { cnf }))).rejects.toEqual(refused('claim', 'cnf'));
+    },
+  );
+
   test.each([
     { name: 'missing', change: { client_id: undefined }, claim: 'client_id' },
     { name: 'a number', change: { client_id: 42, sub: 42 }, claim: 'client_id' },
