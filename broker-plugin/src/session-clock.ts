@@ -23,6 +23,7 @@ export function createSessionClock(clock: Clock, graceSeconds: number): Clock {
   return {
     now: () => clock.now() - graceSeconds,
     nowMs: () => clock.nowMs() - graceSeconds * 1000,
+    elapsedMs: () => clock.elapsedMs(),
     sleep: (ms, signal) => clock.sleep(ms, signal),
   };
 }

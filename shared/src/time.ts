@@ -19,6 +19,8 @@ export interface Clock {
   now(): NumericDate;
   /** Current instant in milliseconds since the epoch. */
   nowMs(): number;
+  /** Milliseconds since some moment of the past; setting the clock changes nothing about it. */
+  elapsedMs(): number;
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -29,6 +31,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => Math.floor(Date.now() / 1000),
   nowMs: () => Date.now(),
+  elapsedMs: () => performance.now(),
   sleep: async (ms, signal) => {
     for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
       await delay(Math.min(left, MAX_TIMER_MS), undefined, signal ? { signal } : {});

@@ -24,11 +24,14 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 
 export function createDrivenClock(startSeconds = 1_760_000_000): DrivenClock {
   let nowMs = startSeconds * 1000;
+  /** What was set, and so did not pass. */
+  let setMs = nowMs;
   const sleepers = new Set<Sleeper>();
   const watchers = new Set<() => void>();
   return {
     now: () => Math.floor(nowMs / 1000),
     nowMs: () => nowMs,
+    elapsedMs: () => nowMs - setMs,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
@@ -58,6 +61,7 @@ export function createDrivenClock(startSeconds = 1_760_000_000): DrivenClock {
       await settled();
     },
     set: (seconds) => {
+      setMs += seconds * 1000 - nowMs;
       nowMs = seconds * 1000;
     },
     untilSleeping: (leastMs, mostMs = leastMs) =>

@@ -240,6 +240,7 @@ export function describeRegistry(
       const options = { signingAlg: 'EdDSA', narrowsScope: false, hasLegacyClaims: false };
       expect(await registry.rights(parseClientId('t-1'))).toEqual({
         kind: 'device',
+        mayMint: false,
         tokenTtlSeconds: undefined,
         tokensNotBefore: 0,
         limitedToLabel: undefined,

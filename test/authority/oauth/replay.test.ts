@@ -119,14 +119,42 @@ describe('one assertion', () => {
     const now = clock.now();
     const spend = (jti: string, rememberUntil: number) =>
       registry.spendAssertion({ clientId, jti, rememberUntil });
-    expect(await spend('first', now + 10)).toBe(true);
-    clock.set(now + 9);
-    expect(await spend('second', now + 500)).toBe(true);
-    expect(await spend('first', now + 10)).toBe(false);
-    clock.set(now + 10);
+    expect(await spend('first', now + 600)).toBe(true);
+    await clock.advance(599_000);
+    expect(await spend('second', now + 900)).toBe(true);
+    expect(await spend('first', now + 600)).toBe(false);
+    await clock.advance(1000);
     // One of so many sweeps what is expired.
-    for (let i = 0; i < 16; i += 1) await spend(`other-${i}`, now + 500);
-    expect(await spend('first', now + 10)).toBe(true);
-    expect(await spend('second', now + 500)).toBe(false);
+    for (let i = 0; i < 16; i += 1) await spend(`other-${i}`, now + 900);
+    expect(await spend('first', now + 600)).toBe(true);
+    expect(await spend('second', now + 900)).toBe(false);
+  });
+
+  test.each([
+    { name: 'an hour', bySeconds: 3600 },
+    { name: 'ten years', bySeconds: 315_360_000 },
+  ])('is remembered when the clock jumps $name ahead and back', async ({ bySeconds }) => {
+    const authority = await setup();
+    const { registry, clock } = authority;
+    const { clientId } = await addDevice(authority);
+    const spendMany = async (name: string) => {
+      for (let i = 0; i < 32; i += 1) {
+        const rememberUntil = clock.now() + 420;
+        await registry.spendAssertion({ clientId, jti: `${name}-${i}`, rememberUntil });
+      }
+    };
+    // Long after the start, when expired ones are swept as usual.
+    await clock.advance(3_600_000);
+    await spendMany('before');
+    const spent = { clientId, jti: 'good', rememberUntil: clock.now() + 420 };
+    expect(await registry.spendAssertion(spent)).toBe(true);
+    clock.set(clock.now() + bySeconds);
+    await spendMany('ahead');
+    await clock.advance(300_000);
+    await spendMany('still ahead');
+    clock.set(clock.now() - bySeconds);
+    await spendMany('back');
+    expect(clock.now()).toBeLessThan(spent.rememberUntil);
+    expect(await registry.spendAssertion(spent)).toBe(false);
   });
 });
