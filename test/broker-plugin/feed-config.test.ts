@@ -125,3 +125,13 @@ describe('validate', () => {
     expect(stderr).toMatch(says);
   });
 });
+
+test('a broker whose state file is no good says so and ends', async () => {
+  const dir = temporaryDir();
+  const [stateFile, config] = [join(dir, 'state.db'), join(dir, 'broker.toml')];
+  writeFileSync(stateFile, 'hello '.repeat(500), { mode: 0o600 });
+  writeFileSync(config, `${head}state_file = "${stateFile}"\n${listen}`);
+  const { exitCode, stderr } = await runProgram('latchkey-broker', ['--config', config]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/state\.db is not valid:\n {2}is not the state file of a broker/);
+});

@@ -57,6 +57,8 @@ export interface FeedFailure {
 
 const RESTORED =
   'if the authority was restored from a backup on purpose: stop the broker, delete its state file, start it';
+const CREDENTIALS =
+  'is the client of [feed] active at the authority, is its key the one in the key file, and has its role the permission feed:read?';
 const OTHER_ANSWERER = 'does something between broker and authority keep or change answers?';
 
 const ADVICE: Readonly<Record<string, string>> = {
@@ -67,9 +69,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   'feed-id': OTHER_ANSWERER,
   signature: OTHER_ANSWERER,
   malformed: 'are broker and authority of versions that fit each other?',
-  unauthorized:
-    'is the client of [feed] active at the authority, and the key in its key file registered?',
-  token: 'is the client of [feed] active at the authority, and the key in its key file registered?',
+  unauthorized: CREDENTIALS,
+  token: CREDENTIALS,
   forbidden: 'the client of [feed] needs a role with the permission feed:read',
   request: 'is the audience of this broker a resource at the authority?',
   storage: 'is the disk of the state file full or failing?',
