@@ -56,7 +56,7 @@ export interface FeedFailure {
 }
 
 const RESTORED =
-  'if the authority was restored from a backup on purpose: stop the broker, delete its state file, start it';
+  'if the authority was restored from a backup on purpose: run "latchkey feed renew" there';
 const CREDENTIALS =
   'is the client of [feed] active at the authority, is its key the one in the key file, and has its role the permission feed:read?';
 const OTHER_ANSWERER = 'does something between broker and authority keep or change answers?';

@@ -298,7 +298,7 @@ describe('an authority that was restored from a backup', () => {
     };
     await expect.poll(lastFailure, POLL).toMatchObject({
       reason: 'rollback',
-      advice: expect.stringContaining('delete its state file'),
+      advice: expect.stringContaining('latchkey feed renew'),
     });
     expect(follower.find('t-1')?.status).toBe('revoked');
 
