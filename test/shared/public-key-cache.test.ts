@@ -10,12 +10,13 @@ test('a key is imported once, and is the one it was made of', () => {
   expect(cache.restore({ kid: publicKey.kid, jwk: { ...publicKey.jwk } })).toBe(restored);
 });
 
-test('I11: it holds so many keys as it was told, and the oldest goes first', () => {
+test('I11: of keys that do not fit one in 16 takes the place of the oldest', () => {
   const cache = createPublicKeyCache(2);
-  const [a, b, c] = [generateKey(), generateKey(), generateKey()].map(({ publicKey }) => publicKey);
-  const first = cache.restore(a!);
-  const second = cache.restore(b!);
-  cache.restore(c!);
-  expect(cache.restore(b!)).toBe(second);
-  expect(cache.restore(a!)).not.toBe(first);
+  const keys = Array.from({ length: 18 }, () => generateKey().publicKey);
+  const [first, second, ...unfit] = keys.map((key) => cache.restore(key));
+  const isKept = (index: number, restored: unknown) => cache.restore(keys[index]!) === restored;
+  expect(isKept(1, second)).toBe(true);
+  expect(isKept(17, unfit[15])).toBe(true);
+  expect(isKept(2, unfit[0])).toBe(false);
+  expect(isKept(0, first)).toBe(false);
 });
