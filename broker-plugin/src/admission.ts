@@ -113,8 +113,8 @@ export function createAdmissions(deps: {
     });
   };
 
-  const ceilingOf = ({ scope }: FeedClient, token: VerifiedToken): TopicRights | undefined => {
-    const ceiling = rightsOf(scope);
+  const ceilingOf = ({ id, scope }: FeedClient, token: VerifiedToken): TopicRights | undefined => {
+    const ceiling = rightsOf(scope, id);
     return scopesOf(token.rights).every((one) => rightsCover(ceiling, one)) ? undefined : ceiling;
   };
 

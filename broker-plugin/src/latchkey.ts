@@ -93,8 +93,8 @@ export interface Latchkey {
 const SWEEP_MS = 1000;
 const JWKS_MAX_BYTES = 64 * 1024;
 const JWKS_TIMEOUT_MS = 4_000;
-/** Scope texts of the registry that are kept compiled, at about 2 KB each. */
-const MAX_SHARED_RIGHTS = 1000;
+/** Scope texts of the registry that are kept compiled, at under 1 KB each. */
+const MAX_SHARED_RIGHTS = 10_000;
 /** Scopes in the templates that are kept compiled, at under 1 KB each. */
 const MAX_COMPILED_SCOPES = 20_000;
 
@@ -149,7 +149,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
   });
   const keys = new Map(thirdParties.keys);
   const verifiers = [...thirdParties.verifiers];
-  const rightsOf = createSharedRights(MAX_SHARED_RIGHTS);
+  const rightsOf = createSharedRights(MAX_SHARED_RIGHTS, compileRights);
   let admissions = admitAll;
   let { clients } = options;
   let trust: AuthorityTrust | undefined;

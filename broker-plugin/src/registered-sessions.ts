@@ -57,7 +57,7 @@ export function createRegisteredSessions(deps: {
     if (client === undefined || client.status === 'revoked') return purge(id);
     if (client.status !== 'active') return; // suspended: it gets all back
     await endUnclaimed(id, clientId, client.tokensNotBefore);
-    const rights = rightsOf(client.scope);
+    const rights = rightsOf(client.scope, client.id);
     await stored.narrow(
       { id },
       ({ topic, qos }) => decide(rights, { action: 'subscribe', topic, qos }).allowed,

@@ -7,28 +7,34 @@
  *
  * @module
  */
-import { compileTopicRights, FormatError, parseScope, type TopicRights } from '@latchkey/shared';
+import {
+  type ClientId,
+  compileTopicRights,
+  FormatError,
+  parseScope,
+  type TopicRights,
+} from '@latchkey/shared';
+import type { CompileRights } from './rights-compiler.js';
 
-/** The rights that a scope text gives. */
-export type RightsOf = (scope: string) => TopicRights;
+/** The rights that a scope text gives a client. */
+export type RightsOf = (scope: string, clientId: ClientId) => TopicRights;
 
 const NO_RIGHTS: TopicRights = compileTopicRights([]);
 
-function compile(scope: string): TopicRights {
-  try {
-    return compileTopicRights(parseScope(scope).topicScopes);
-  } catch (error) {
-    if (error instanceof FormatError) return NO_RIGHTS;
-    throw error;
-  }
-}
-
 /** Remembers the texts used last. */
-export function createSharedRights(maxEntries: number): RightsOf {
+export function createSharedRights(maxEntries: number, compileRights: CompileRights): RightsOf {
   /** In the order of their last use. */
   const known = new Map<string, TopicRights>();
-  return (scope) => {
-    const rights = known.get(scope) ?? compile(scope);
+  const compile = (scope: string, clientId: ClientId): TopicRights => {
+    try {
+      return compileRights(parseScope(scope).topicScopes, clientId);
+    } catch (error) {
+      if (error instanceof FormatError) return NO_RIGHTS;
+      throw error;
+    }
+  };
+  return (scope, clientId) => {
+    const rights = known.get(scope) ?? compile(scope, clientId);
     known.delete(scope);
     known.set(scope, rights);
     if (known.size > maxEntries) known.delete(known.keys().next().value as string);

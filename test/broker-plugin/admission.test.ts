@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createAdmissions } from '../../broker-plugin/src/admission.ts';
 import { createAuthorize } from '../../broker-plugin/src/authorize.ts';
+import { createRightsCompiler } from '../../broker-plugin/src/rights-compiler.ts';
 import { createSharedRights } from '../../broker-plugin/src/shared-rights.ts';
 import type { VerifiedToken } from '../../broker-plugin/src/verify-token.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
@@ -110,7 +111,12 @@ test('I11: no more than a thousand clients wait, the others are told to come aga
   const clients = createMemoryClients();
   const clock = createDrivenClock();
   const { admit } = createAdmissions({
-    ...{ issuer: 'https://id.example' as never, clients, clock, rightsOf: createSharedRights(1) },
+    ...{
+      issuer: 'https://id.example' as never,
+      clients,
+      clock,
+      rightsOf: createSharedRights(1, createRightsCompiler(100)),
+    },
     maxStalenessSeconds: 3600,
   });
   const token = { issuer: 'https://id.example', clientId: 't-42', issuedAt: NOW };
@@ -127,7 +133,7 @@ test('I7: a token of a third party is not asked of our registry', async () => {
   const clients = createMemoryClients(feedClient({ status: 'revoked' }));
   const { admit, again } = createAdmissions({
     ...{ issuer: 'https://id.example' as never, clients, clock: createDrivenClock() },
-    ...{ rightsOf: createSharedRights(1), maxStalenessSeconds: 3600 },
+    ...{ rightsOf: createSharedRights(1, createRightsCompiler(100)), maxStalenessSeconds: 3600 },
   });
   const token = { thirdParty: 'logto', issuer: 'https://logto.example', clientId: 't-42' };
   expect(await admit(token as VerifiedToken)).toBe(token);
@@ -248,7 +254,7 @@ test('I8: nothing is ever allowed outside the token or outside the registry, and
         const { again } = createAdmissions({
           ...{ issuer: 'https://id.example' as never, clock: createDrivenClock(NOW) },
           clients: createMemoryClients(feedClient({ scope: theirs })),
-          ...{ rightsOf: createSharedRights(2), maxStalenessSeconds: 1 },
+          ...{ rightsOf: createSharedRights(2, createRightsCompiler(100)), maxStalenessSeconds: 1 },
         });
         const context = again(token);
         const open = { ...token, rights: registry };
