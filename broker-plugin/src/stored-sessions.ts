@@ -58,7 +58,9 @@ export function createStoredSessions(deps: {
 
   const subscriptionsByTopic = persistence.subscriptionsByTopic;
   persistence.subscriptionsByTopic = async (topic) => {
-    const once = onceForEach(await subscriptionsByTopic.call(persistence, topic));
+    const found = await subscriptionsByTopic.call(persistence, topic);
+    if (found.length === 0) return found; // the usual case, for every message of QoS 1 and 2
+    const once = onceForEach(found);
     return once.every(({ clientId }) => isQueueable(clientId))
       ? once
       : once.filter(({ clientId }) => isQueueable(clientId));

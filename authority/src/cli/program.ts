@@ -94,6 +94,20 @@ export function buildProgram(program: Program): Command {
   return root;
 }
 
+/** One thumbprint in 64 begins with a dash; no option of ours has that length. */
+const DASHED_KID = /^-[A-Za-z0-9_-]{42}$/;
+
+/** Puts key ids that look like options behind `--`, where nothing is one. */
+function withPlainKids(args: readonly string[]): string[] {
+  if (args.includes('--')) return [...args];
+  const isOperand = (arg: string, index: number): boolean =>
+    DASHED_KID.test(arg) && args[index - 1] !== '--old-kid';
+  const kids = args.filter(isOperand);
+  return kids.length === 0
+    ? [...args]
+    : [...args.filter((arg, index) => !isOperand(arg, index)), '--', ...kids];
+}
+
 /** Runs one command line, without the program's name, and returns the exit code. */
 export async function runProgram(args: readonly string[], io: Io): Promise<ExitCode> {
   let exitCode: ExitCode = EXIT.ok;
@@ -101,7 +115,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<ExitC
     exitCode = code;
   };
   try {
-    await buildProgram({ io, finish }).parseAsync([...args], { from: 'user' });
+    await buildProgram({ io, finish }).parseAsync(withPlainKids(args), { from: 'user' });
     return exitCode;
   } catch (error) {
     // Commander has printed its message; help and version that were asked for exit with 0.

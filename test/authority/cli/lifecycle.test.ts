@@ -251,6 +251,32 @@ test('lists are filtered', async () => {
 });
 
 describe('key', () => {
+  test('a key id that begins with a dash is no option', async () => {
+    const { run, json } = await setup();
+    const file = join(temporaryDir(), 'dashed.pub');
+    const dashed = () => {
+      for (;;) {
+        const { publicKey } = generateKey();
+        if (publicKey.kid.startsWith('-')) return publicKey;
+      }
+    };
+    const [first, second] = [dashed(), dashed()];
+    for (const key of [first, second]) {
+      writeFileSync(file, formatPem(key));
+      await json('key', 'add', 't-1', '--public-key', file);
+    }
+    const third = keyFile();
+    const start = ['key', 'rotate', 'start', 't-1', '--public-key', third.file];
+    expect(await json(...start, '--old-kid', first.kid)).toMatchObject({
+      key_rotation: { old_kid: first.kid },
+    });
+    await json('key', 'rotate', 'cancel', 't-1', '--yes');
+    await json('key', 'remove', 't-1', second.kid, '--yes');
+    expect((await run(['key', 'remove', 't-1', '--yes', '--', second.kid])).exitCode).toBe(1);
+    const wrong = await run(['key', 'remove', 't-1', `${first.kid}x`, '--yes']);
+    expect(wrong).toMatchObject({ exitCode: 2 });
+  });
+
   test('add, list, rotate and remove', async () => {
     const { clock, run, json } = await setup();
     const [first, second, third] = [keyFile(), keyFile('pem'), keyFile()];
