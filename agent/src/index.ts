@@ -15,7 +15,7 @@ export { loadAgentConfig, parseAgentConfig } from './config-file.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
-export { createTokenSource, mintingIssuer } from './minted-token.js';
+export { createTokenSource } from './minted-token.js';
 export type { Message } from './mqtt-connection.js';
 export {
   ConnectRefusedError,

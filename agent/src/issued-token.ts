@@ -18,7 +18,7 @@ import {
   UnreachableError,
 } from '@latchkey/shared';
 import type { Identity } from './identity.js';
-import type { TokenCache } from './token-cache.js';
+import { orLogged, type TokenCache } from './token-cache.js';
 import type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';
 
 export interface IssuedTokenDeps {
@@ -35,13 +35,6 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
   const { issuer, clientId } = identity;
   const underway = new Map<string, Promise<AccessToken>>();
   let metadata: ServerMetadata | undefined;
-
-  /** A full disk must not keep a device off the broker: the token is good without its copy. */
-  const keep = (change: Promise<void>): Promise<void> =>
-    change.catch((error: unknown) => {
-      const detail = error instanceof Error ? error.message : String(error);
-      logger.warn({ event: 'token.not-cached', detail }, 'the token cache cannot be written');
-    });
 
   const obtain = async (purpose: TokenPurpose): Promise<AccessToken> => {
     metadata ??= await discover(http, issuer);
@@ -63,7 +56,7 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
       if (error instanceof UnreachableError) metadata = undefined; // it may have moved
       throw error;
     }
-    await keep(cache.put(purpose, token));
+    await orLogged(cache.put(purpose, token), logger);
     logger.info(
       {
         event: 'token.obtained',
@@ -89,6 +82,6 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
   return {
     get: async (purpose) => cache.get(purpose, clock.now()) ?? renew(purpose),
     renew,
-    discard: (token) => keep(cache.remove(token)),
+    discard: (token) => orLogged(cache.remove(token), logger),
   };
 }

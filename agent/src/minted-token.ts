@@ -12,19 +12,15 @@
  * @module
  */
 import {
-  type Issuer,
+  mintingIssuer,
   newJti,
   signAccessToken,
   TokenRequestError,
   UnreachableError,
 } from '@latchkey/shared';
 import { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
+import { orLogged } from './token-cache.js';
 import type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';
-
-/** Issuer of the tokens that a client mints. */
-export function mintingIssuer(issuer: Issuer, clientId: string): Issuer {
-  return `${issuer}/clients/${clientId}` as Issuer;
-}
 
 /** The authority does not know this device any more, or has ended it. */
 const isRefusal = (error: unknown): boolean =>
@@ -48,10 +44,7 @@ export function createTokenSource(deps: IssuedTokenDeps): TokenSource {
       ...{ issuedAt, expiresAt, jti: newJti(), scope },
     });
     const token = { accessToken, issuedAt, expiresAt, scope, mayMint };
-    await cache.put(purpose, token).catch((error: unknown) => {
-      const detail = error instanceof Error ? error.message : String(error);
-      logger.warn({ event: 'token.not-cached', detail }, 'the token cache cannot be written');
-    });
+    await orLogged(cache.put(purpose, token), logger);
     logger.info({ event: 'token.minted', resource: audience, expiresAt, scope }, 'token minted');
     return token;
   };

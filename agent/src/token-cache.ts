@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { NumericDate } from '@latchkey/shared';
+import type { Logger, NumericDate } from '@latchkey/shared';
 import * as v from 'valibot';
 import { readPrivateFile, stateFile, writePrivateFile } from './private-file.js';
 import { isUsable } from './renewal.js';
@@ -81,6 +81,16 @@ function formatFile(tokens: ReadonlyMap<string, AccessToken>): string {
     };
   });
   return `${JSON.stringify({ tokens: entries })}\n`;
+}
+
+/** A full disk must not keep a device off the broker: a token is good without its copy. */
+export async function orLogged(change: Promise<void>, logger: Logger): Promise<void> {
+  try {
+    await change;
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    logger.warn({ event: 'token.not-cached', detail }, 'the token cache cannot be written');
+  }
 }
 
 export async function openTokenCache(stateDir: string): Promise<TokenCache> {

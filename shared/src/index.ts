@@ -23,6 +23,7 @@ export {
 export * from './key-formats.js';
 export * from './keys.js';
 export * from './log.js';
+export * from './minting-issuer.js';
 export * from './oauth-client.js';
 export * from './public-key-cache.js';
 export * from './rate-limit.js';

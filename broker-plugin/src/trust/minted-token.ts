@@ -13,14 +13,13 @@
  */
 import { createPublicKey } from 'node:crypto';
 import {
-  type ClientId,
   type Clock,
   type FeedClient,
   type FeedKey,
   type Issuer,
   JwtError,
+  mintingClientOf,
   type NumericDate,
-  parseClientId,
   type ResourceId,
   UnavailableError,
   type VerifyingKey,
@@ -30,17 +29,6 @@ import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
 import type { ClientTable } from './client-table.js';
 import { isFreshAt } from './freshness.js';
-
-/** The client whose tokens have this issuer, when they are minted by a client of ours. */
-export function mintingClientOf(issuer: Issuer, iss: string): ClientId | undefined {
-  const prefix = `${issuer}/clients/`;
-  if (!iss.startsWith(prefix)) return undefined;
-  try {
-    return parseClientId(iss.slice(prefix.length));
-  } catch {
-    return undefined;
-  }
-}
 
 /** The key with which the client may mint now. */
 export function findMintingKey(

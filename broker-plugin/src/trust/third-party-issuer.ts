@@ -11,6 +11,7 @@ import {
   FormatError,
   type Issuer,
   isLoopbackHost,
+  mintingPrefix,
   parseIssuer,
   THIRD_PARTY_TOKEN_TYPES,
   type ThirdPartyTokenRules,
@@ -173,7 +174,7 @@ export function checkIssuers(
   const seen = new Set<string>(ownIssuer === undefined ? [] : [ownIssuer]);
   for (const [index, { issuer }] of thirdParties.entries()) {
     // Minted tokens of our own clients have issuers there.
-    const isOwnClient = ownIssuer !== undefined && issuer.startsWith(`${ownIssuer}/clients/`);
+    const isOwnClient = ownIssuer !== undefined && issuer.startsWith(mintingPrefix(ownIssuer));
     if (isOwnClient || seen.has(withoutSlash(issuer))) {
       throw new FormatError(
         `${field}.${index}.issuer`,
