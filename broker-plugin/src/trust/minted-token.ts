@@ -11,9 +11,9 @@
  *
  * @module
  */
-import { createPublicKey } from 'node:crypto';
 import {
   type Clock,
+  createPublicKeyCache,
   type FeedClient,
   type FeedKey,
   type Issuer,
@@ -22,7 +22,6 @@ import {
   type NumericDate,
   type ResourceId,
   UnavailableError,
-  type VerifyingKey,
   verifyAccessToken,
 } from '@latchkey/shared';
 import type { CompileRights } from '../rights-compiler.js';
@@ -58,11 +57,6 @@ export function assertFresh(
   throw new UnavailableError('the rights of the client cannot be had now', { detail });
 }
 
-/** The registry checked the point when the key was registered (I9), and the feed is signed. */
-function toVerifyingKey({ jwk }: FeedKey): VerifyingKey {
-  return { keyObject: createPublicKey({ key: { ...jwk }, format: 'jwk' }) };
-}
-
 export function createMintedTokens(deps: {
   readonly issuer: Issuer;
   readonly audience: ResourceId;
@@ -72,6 +66,7 @@ export function createMintedTokens(deps: {
   readonly maxStalenessSeconds: number;
 }): TokenVerifier {
   const { issuer, audience, clock, compileRights, clients, maxStalenessSeconds } = deps;
+  const publicKeys = createPublicKeyCache();
   return {
     isFor: (iss) => mintingClientOf(issuer, iss) !== undefined,
     verify: async (text, iss) => {
@@ -81,7 +76,8 @@ export function createMintedTokens(deps: {
       const findKey = (kid: string | undefined) => {
         const key =
           minter === undefined ? undefined : findMintingKey(clients.find(minter), kid, now);
-        return key && toVerifyingKey(key);
+        // The registry checked the point when the key was registered (I9), and the feed is signed.
+        return key && publicKeys.restore(key);
       };
       const token = await verifyAccessToken(text, {
         issuer: iss as Issuer,
