@@ -32,7 +32,7 @@ function commandEnvironment(): Record<string, string> {
   );
 }
 
-process.exitCode = await runProgram(process.argv.slice(2), {
+const io = {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -41,4 +41,8 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   random: Math.random,
   environment: commandEnvironment(),
   signal: stop.signal,
+};
+// Not awaited at the top level: the bundle is CommonJS, which has no such thing.
+void runProgram(process.argv.slice(2), io).then((exitCode) => {
+  process.exitCode = exitCode;
 });

@@ -90,10 +90,14 @@ function parseEvent(line: string): Record<string, unknown> {
 export function startProgram(
   program: Program,
   args: readonly string[],
-  /** No file may grow beyond, in KiB: what a full disk does to it, without one. */
-  options: { readonly maxFileKib?: number } = {},
+  options: {
+    /** No file may grow beyond, in KiB: what a full disk does to it, without one. */
+    readonly maxFileKib?: number;
+    /** The program's file, if it is not the one that `tsc -b` built. */
+    readonly file?: string;
+  } = {},
 ): Running {
-  const command = [process.execPath, BIN[program], ...args];
+  const command = [process.execPath, options.file ?? BIN[program], ...args];
   const [file, ...rest] =
     options.maxFileKib === undefined
       ? command

@@ -7,14 +7,14 @@
  *
  * @module
  */
-import { readFileSync } from 'node:fs';
 import { describeFailure, EXIT } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
+import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
 import { type Io, writeLine } from './io.js';
 import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
-import { runRun } from './run.js';
+import type { RunOptions } from './run.js';
 import { runStatus } from './status.js';
 import { runToken } from './token.js';
 import { runValidate } from './validate.js';
@@ -23,12 +23,6 @@ export type { Io } from './io.js';
 
 const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
 const STATE_DIR = ['--state-dir <folder>', 'where the key and tokens are kept'] as const;
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { version: number }: { version: string } = JSON.parse(text);
-  return number;
-}
 
 /** Parses `args` (without node and program) and runs the command. */
 export async function runProgram(args: readonly string[], io: Io): Promise<number> {
@@ -76,7 +70,8 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .description('connect, publish sources, run actions, until SIGTERM')
       .requiredOption('--config <file>', 'agent.toml')
       .addHelpText('after', example('latchkey-agent run --config /etc/latchkey/agent.toml')),
-    runRun,
+    // Loaded here and not above: only the daemon needs SQLite.
+    async (options: RunOptions, daemonIo) => (await import('./run.js')).runRun(options, daemonIo),
   );
   const publish = program
     .command('publish')
