@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAgentConfig } from '@latchkey/agent';
+import { parseAgentConfig } from '@latchkey/agent/daemon';
 import { ConfigError } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { ROOT } from '../helpers/processes.ts';

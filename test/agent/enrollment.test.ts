@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { enroll, openIdentity, readIdentity } from '@latchkey/agent';
+import { enroll, openIdentity, readIdentity } from '@latchkey/agent/daemon';
 import {
   createHttpClient,
   newEnrollmentCode,

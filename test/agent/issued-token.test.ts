@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createIssuedTokenSource, openIdentity, openTokenCache } from '@latchkey/agent';
+import { createIssuedTokenSource, openIdentity, openTokenCache } from '@latchkey/agent/daemon';
 import {
   createHttpClient,
   parseResourceId,

@@ -2,7 +2,7 @@
 import { createPublicKey } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createTokenSource, openIdentity, openTokenCache } from '@latchkey/agent';
+import { createTokenSource, openIdentity, openTokenCache } from '@latchkey/agent/daemon';
 import { createHttpClient, parseResourceId, verifyAccessToken } from '@latchkey/shared';
 import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';

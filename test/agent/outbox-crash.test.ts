@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { enroll } from '@latchkey/agent';
+import { enroll } from '@latchkey/agent/daemon';
 import { createHttpClient, systemClock } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { startAedesBroker } from '../helpers/aedes-broker.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll } from '@latchkey/agent';
+import { enroll } from '@latchkey/agent/daemon';
 import { createHttpClient, systemClock } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { startAedesBroker } from '../helpers/aedes-broker.ts';

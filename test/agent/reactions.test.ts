@@ -1,4 +1,4 @@
-import { ConnectRefusedError, OfflineError, reactTo } from '@latchkey/agent';
+import { ConnectRefusedError, OfflineError, reactTo } from '@latchkey/agent/daemon';
 import { TokenRequestError, UnreachableError } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 

@@ -1,4 +1,4 @@
-import { isAboveLimit, readNumber } from '@latchkey/agent';
+import { isAboveLimit, readNumber } from '@latchkey/agent/daemon';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 

@@ -1,4 +1,4 @@
-import { isUsable, renewalAt, safetyMarginSeconds } from '@latchkey/agent';
+import { isUsable, renewalAt, safetyMarginSeconds } from '@latchkey/agent/daemon';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 

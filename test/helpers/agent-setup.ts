@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from 'node:path';
-import { type Agent, createAgent, enroll, parseAgentConfig } from '@latchkey/agent';
+import { type Agent, createAgent, enroll, parseAgentConfig } from '@latchkey/agent/daemon';
 import { createHttpClient, parseClientId } from '@latchkey/shared';
 import { onTestFinished } from 'vitest';
 import { type AedesBroker, startAedesBroker } from './aedes-broker.ts';

@@ -1,0 +1,32 @@
+/** Public surface of `@latchkey/agent/daemon`, the agent itself: exports only. */
+export { type Agent, type AgentDeps, createAgent } from './agent.js';
+export type {
+  ActionConfig,
+  AgentConfig,
+  BrokerConfig,
+  Command,
+  LimitConfig,
+  LogLevel,
+  OutboxConfig,
+  Qos,
+  SourceConfig,
+} from './config.js';
+export { loadAgentConfig, parseAgentConfig } from './config-file.js';
+export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
+export { type Identity, openIdentity, readIdentity } from './identity.js';
+export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
+export { createTokenSource } from './minted-token.js';
+export type { Message } from './mqtt-connection.js';
+export {
+  ConnectRefusedError,
+  OfflineError,
+  OutboxFullError,
+  PublishRefusedError,
+} from './mqtt-errors.js';
+export type { OutboxLimits } from './outbox.js';
+export { type FailureContext, type Reaction, reactTo } from './reactions.js';
+export { isAboveLimit, readNumber } from './reading.js';
+export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';
+export type { AgentState, AgentStatus, Counter } from './state.js';
+export { openTokenCache, type TokenCache } from './token-cache.js';
+export type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';
