@@ -14,6 +14,8 @@ export interface WireClient {
   /** Every packet that came, in order. */
   readonly packets: readonly Packet[];
   send(...packets: (Packet | Uint8Array)[]): void;
+  /** Called for every packet that comes from now on. */
+  onPacket(listener: (packet: Packet) => void): void;
   /** The next packet of that kind that no one asked for yet; rejects when the stream closes first. */
   next<Cmd extends Packet['cmd']>(cmd: Cmd): Promise<Extract<Packet, { cmd: Cmd }>>;
   readonly closed: Promise<void>;
@@ -108,6 +110,9 @@ export function overStream(stream: Duplex): WireClient {
         }
       }
       stream.write(Buffer.concat(sent.map((packet) => encoded(packet, settings))));
+    },
+    onPacket: (listener) => {
+      incoming.on('packet', listener);
     },
     next: (cmd) =>
       new Promise((resolve, reject) => {

@@ -86,23 +86,28 @@ function parseEvent(line: string): Record<string, unknown> {
   }
 }
 
+export interface ProgramOptions {
+  /** No file may grow beyond, in KiB: what a full disk does to it, without one. */
+  readonly maxFileKib?: number;
+  /** The program's file, if it is not the one that `tsc -b` built. */
+  readonly file?: string;
+  /** Beside the environment of the test. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** Starts one of our programs; it is killed when the test ends. */
 export function startProgram(
   program: Program,
   args: readonly string[],
-  options: {
-    /** No file may grow beyond, in KiB: what a full disk does to it, without one. */
-    readonly maxFileKib?: number;
-    /** The program's file, if it is not the one that `tsc -b` built. */
-    readonly file?: string;
-  } = {},
+  options: ProgramOptions = {},
 ): Running {
   const command = [process.execPath, options.file ?? BIN[program], ...args];
   const [file, ...rest] =
     options.maxFileKib === undefined
       ? command
       : ['bash', '-c', `ulimit -f ${options.maxFileKib}; exec "$@"`, 'bash', ...command];
-  const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const env = { ...process.env, ...options.environment };
+  const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const lines: string[] = [];
   const news = new EventEmitter().setMaxListeners(0);
   const onLine = (line: string) => {
