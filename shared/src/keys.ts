@@ -2,7 +2,7 @@
  * Ed25519 keys: making them, checking them, naming them by thumbprint.
  *
  * A public key is checked once, when it is registered: Node and OpenSSL accept small-order and
- * non-canonical points, with which one signature fits many messages, so @noble/ed25519 decides.
+ * non-canonical points, with which one signature fits many messages; `prime-order.ts` does not.
  *
  * Units   raw public key 32 bytes, seed 32 bytes.
  * Errors  `FormatError` with field `public key` or `private key`; key material is never echoed.
@@ -17,9 +17,9 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from 'node:crypto';
-import { Point } from '@noble/ed25519';
 import { FormatError } from './errors.js';
 import type { Kid } from './ids.js';
+import { isPrimeOrderPoint } from './prime-order.js';
 
 /** Public Ed25519 key as a JWK (RFC 8037 2), without optional members. */
 export interface PublicJwk {
@@ -63,22 +63,13 @@ function ofCanonical(x: string, kid?: Kid): PublicKey {
 
 /**
  * Makes a public key of 32 raw bytes after checking that they are the canonical encoding of a point
- * of prime order (about 3 ms). Both order checks are needed: the identity is small-order and yet
- * torsion-free.
+ * of prime order.
  */
 export function importRawPublicKey(raw: Uint8Array, field = 'public key'): PublicKey {
   if (raw.length !== RAW_LENGTH) throw new FormatError(field, 'must be 32 bytes');
-  let isStrong: boolean;
-  try {
-    const point = Point.fromBytes(raw, false);
-    isStrong =
-      !point.isSmallOrder() &&
-      point.isTorsionFree() &&
-      Buffer.from(point.toBytes()).equals(Buffer.from(raw));
-  } catch {
-    throw new FormatError(field, 'is not a canonical Ed25519 point');
+  if (!isPrimeOrderPoint(raw)) {
+    throw new FormatError(field, 'is not a canonical Ed25519 point of prime order');
   }
-  if (!isStrong) throw new FormatError(field, 'is a weak Ed25519 point, not of prime order');
   return toPublicKey(raw);
 }
 

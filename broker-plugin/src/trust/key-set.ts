@@ -78,7 +78,7 @@ function importKey(jwk: Jwk, alg: VerifyingAlgorithm, known: KeySet): KeySetKey 
   if (PRIVATE_MEMBERS.some((name) => Object.hasOwn(jwk, name))) {
     throw new FormatError('public key', 'holds a private key or a secret');
   }
-  // The checks of Ed25519 cost 3 ms, so a key that passed them before is not checked again.
+  // A key that passed the checks of Ed25519 before is not checked again.
   const same = [...known.values()].find((key) => key.alg === alg && isMadeOf(key, jwk));
   return same ?? importIssuerJwk(alg, jwk);
 }
