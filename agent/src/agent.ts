@@ -17,11 +17,12 @@ import { createTokenSource } from './minted-token.js';
 import type { Message } from './mqtt-connection.js';
 import { OfflineError } from './mqtt-errors.js';
 import { type Outbox, openOutbox } from './outbox.js';
-import { stateFile } from './private-file.js';
+import { checkStateDir, stateFile } from './private-file.js';
 import { createPublisher, type Publisher } from './publisher.js';
 import { createSession } from './session.js';
 import { runSource } from './sources.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
+import { lockStateDir } from './state-lock.js';
 import { openTokenCache } from './token-cache.js';
 
 export interface AgentDeps {
@@ -93,6 +94,16 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   };
 
   const run = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
+    await checkStateDir(stateDir);
+    const lock = lockStateDir(stateDir);
+    try {
+      return await runLocked(outer);
+    } finally {
+      lock.release();
+    }
+  };
+
+  const runLocked = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
     const { identity, signer } = await openIdentity(stateDir);
     const cache = await openTokenCache(stateDir);
     const { limits, alarmFilters } = config.outbox;

@@ -19,6 +19,7 @@ export const STATE_FILES = {
   tokens: 'tokens.json',
   outbox: 'outbox.sqlite',
   socket: 'agent.sock',
+  lock: 'agent.lock',
 } as const;
 
 /** Nothing we keep is larger; a larger file is not ours. */
