@@ -114,8 +114,6 @@ export function createActions(configs: readonly ActionConfig[], deps: ActionDeps
 
   return {
     handle: (text, payload) => {
-      state.count('received');
-      logger.debug({ event: 'message.received', topic: text }, 'message received');
       if (payload.length > MAX_PAYLOAD_BYTES) {
         state.count('droppedActions');
         logger.warn(

@@ -23,6 +23,7 @@ import { createSession } from './session.js';
 import { runSource } from './sources.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
+import { createSubscriptions } from './subscriptions.js';
 import { openTokenCache } from './token-cache.js';
 
 export interface AgentDeps {
@@ -113,6 +114,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       onDropped: (sequence, why) => publisher.noteDropped(sequence, why),
     });
     const publisher = createPublisher({ outbox, clock, logger, state });
+    const subscriptions = createSubscriptions({ state, logger });
     let socket: LocalSocket;
     try {
       socket = await openLocalSocket({
@@ -131,14 +133,20 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const signal = AbortSignal.any([outer, over.signal]);
     const common = { publisher, state, clock, logger, workingDir, environment };
     const actions = createActions(config.actions, { ...common, signal });
+    if (config.actions.length > 0) {
+      const { handle } = actions;
+      subscriptions.join({
+        filters: config.actions,
+        onMessage: ({ topic, payload }) => handle(topic, payload),
+      });
+    }
     const session = createSession({
       broker,
       clientId: identity.clientId,
       tokens: createTokenSource({ identity, signer, cache, http, clock, logger }),
       publisher,
       state,
-      subscriptions: config.actions,
-      onMessage: actions.handle,
+      subscriptions,
       clock,
       logger,
       random,

@@ -36,6 +36,7 @@ export interface MqttConnection {
   publish(message: Message): Promise<void>;
   /** Whether the broker granted the filter. */
   subscribe(filter: string, qos: Qos): Promise<boolean>;
+  unsubscribe(filter: string): Promise<void>;
   readonly closed: Promise<Closed>;
   /** Sends DISCONNECT and ends. */
   close(): Promise<void>;
@@ -49,7 +50,7 @@ export interface ConnectOptions {
   readonly password: string;
   readonly clock: Clock;
   /** Called for every message from CONNACK on; must not throw. */
-  readonly onMessage: (topic: string, payload: Buffer) => void;
+  readonly onMessage: (message: Message) => void;
   readonly signal: AbortSignal;
 }
 
@@ -156,7 +157,9 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
       resolve(isSuspect ? { ...end, suspect: lastUnanswered?.message } : end);
     });
   });
-  client.on('message', (topic, payload) => onMessage(topic, payload));
+  client.on('message', (topic, payload, { qos, retain }) =>
+    onMessage({ topic, payload, qos, isRetained: retain }),
+  );
   client.on('packetreceive', ({ cmd }) => {
     // Packets are answered in order, so an answer to a later one clears the message before it.
     if (cmd !== 'publish') lastUnanswered = undefined;
@@ -171,6 +174,14 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
       );
       if (qos === 0) lastUnanswered = { message, atMs: clock.nowMs() };
     });
+
+  const answered = async <Answer>(answer: Promise<Answer>): Promise<Answer> => {
+    await Promise.race([answer, closed]);
+    if (!client.connected) {
+      throw new UnreachableError('the broker closed the connection while subscribing');
+    }
+    return answer;
+  };
 
   return {
     isSessionPresent,
@@ -205,20 +216,16 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
       }
       throw new OfflineError(outcome.detail);
     },
-    subscribe: async (filter, qos) => {
-      const granted = await Promise.race([
+    subscribe: (filter, qos) =>
+      answered(
         new Promise<boolean>((resolve) => {
           client.subscribe(filter, { qos }, (error, grants) => {
             resolve(!error && grants?.every((grant) => grant.qos < 128) === true);
           });
         }),
-        closed.then(() => undefined),
-      ]);
-      if (granted === undefined || !client.connected) {
-        throw new UnreachableError('the broker closed the connection while subscribing');
-      }
-      return granted;
-    },
+      ),
+    unsubscribe: (filter) =>
+      answered(new Promise<void>((resolve) => client.unsubscribe(filter, () => resolve()))),
     close: async () => {
       if (isClosed) return;
       ending = { by: 'us', detail: 'closed' };

@@ -12,7 +12,6 @@ import {
   type Clock,
   compileTopicRights,
   createBackoff,
-  decide,
   type Logger,
   NETWORK_BACKOFF,
   OPERATOR_BACKOFF,
@@ -21,13 +20,14 @@ import {
   type TopicRights,
   UnreachableError,
 } from '@latchkey/shared';
-import type { BrokerConfig, Qos } from './config.js';
+import type { BrokerConfig } from './config.js';
 import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
 import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import { type Reaction, reactTo } from './reactions.js';
 import { renewalAt } from './renewal.js';
 import type { StateKeeper } from './state.js';
+import type { Subscriptions } from './subscriptions.js';
 import type { AccessToken, TokenSource } from './token-source.js';
 import { orAborted, sleepUntil } from './waiting.js';
 
@@ -37,8 +37,7 @@ export interface SessionDeps {
   readonly tokens: TokenSource;
   readonly publisher: Publisher;
   readonly state: StateKeeper;
-  readonly subscriptions: readonly { readonly filter: string; readonly qos: Qos }[];
-  readonly onMessage: (topic: string, payload: Buffer) => void;
+  readonly subscriptions: Subscriptions;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: () => number;
@@ -67,44 +66,20 @@ export interface Session {
 }
 
 export function createSession(deps: SessionDeps): Session {
-  const { broker, clientId, tokens, publisher, state, clock, logger, random } = deps;
+  const { broker, clientId, tokens, publisher, subscriptions, state, clock, random } = deps;
   const purpose = { resource: broker.resource };
   const backoffs = {
     network: createBackoff(NETWORK_BACKOFF, random),
     operator: createBackoff(OPERATOR_BACKOFF, random),
   };
-  const granted = new Set<string>();
-  const refusedWith = new Map<string, AccessToken>();
   let lastToken: AccessToken | undefined;
   let hasReplacedToken = false;
-
-  /** Sends only what the broker does not know yet, or it would deliver retained messages again. */
-  const subscribe = async (connection: MqttConnection, token: AccessToken): Promise<void> => {
-    for (const { filter, qos } of deps.subscriptions) {
-      if (granted.has(filter) || refusedWith.get(filter) === token) continue;
-      if (await connection.subscribe(filter, qos)) {
-        granted.add(filter);
-        refusedWith.delete(filter);
-      } else {
-        refusedWith.set(filter, token);
-        state.noteError(`the broker refused the subscription to ${filter}`);
-        logger.warn({ event: 'subscription.refused', filter }, 'subscription refused');
-      }
-    }
-  };
-
-  /** The broker ends what a narrower token does not cover, and a later one may again. */
-  const forgetUncovered = (rights: TopicRights): void => {
-    for (const { filter: topic, qos } of deps.subscriptions) {
-      if (!decide(rights, { action: 'subscribe', topic, qos }).allowed) granted.delete(topic);
-    }
-  };
 
   const adopt = (token: AccessToken): void => {
     if (token !== lastToken) {
       const rights = rightsOf(token);
       publisher.setRights(rights);
-      if (rights !== undefined) forgetUncovered(rights);
+      subscriptions.setRights(rights);
     }
     lastToken = token;
     state.noteToken(token);
@@ -164,7 +139,7 @@ export function createSession(deps: SessionDeps): Session {
       throw error;
     }
     adopt(token);
-    await orAborted(subscribe(connection, token), signal); // the token may allow what was refused
+    await orAborted(subscriptions.refresh(), signal); // the token may allow what was refused
     state.count('renewals');
     state.enter('online');
     return true;
@@ -192,6 +167,7 @@ export function createSession(deps: SessionDeps): Session {
       }
       const release = await quietMoment(signal);
       publisher.detach();
+      subscriptions.detach();
       await connection.close();
       return { kind: 'renewed', release };
     } finally {
@@ -206,7 +182,7 @@ export function createSession(deps: SessionDeps): Session {
     signal: AbortSignal,
   ): Promise<MqttConnection> => {
     const { accessToken: password } = token;
-    const { onMessage } = deps;
+    const { deliver: onMessage } = subscriptions;
     const tooLate = new AbortController();
     const done = new AbortController();
     sleepUntil(clock, token.expiresAt, AbortSignal.any([signal, done.signal])).then(
@@ -231,8 +207,7 @@ export function createSession(deps: SessionDeps): Session {
     hasReplacedToken = false;
     const onlineAtMs = clock.nowMs();
     try {
-      if (!connection.isSessionPresent) granted.clear();
-      await orAborted(subscribe(connection, token), signal);
+      await orAborted(subscriptions.attach(connection), signal);
       publisher.attach(connection);
       state.count('connections');
       state.enter('online');
@@ -243,6 +218,7 @@ export function createSession(deps: SessionDeps): Session {
         backoffs.network.reset();
         backoffs.operator.reset();
       }
+      subscriptions.detach();
       await connection.close();
     }
   };
