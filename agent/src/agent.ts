@@ -34,6 +34,8 @@ export interface AgentDeps {
   readonly random: () => number;
   /** All of the environment of sources' and actions' commands; without PATH the system's default. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Path of the Unix socket of ssh-agent, for a key that it holds; `config.key` goes before. */
+  readonly sshAgentSocket?: string | undefined;
 }
 
 export interface Agent {
@@ -105,7 +107,9 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   };
 
   const runLocked = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
-    const { identity, signer } = await openIdentity(stateDir);
+    const { identity, signer } = await openIdentity(stateDir, {
+      sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket,
+    });
     const cache = await openTokenCache(stateDir);
     const { limits, alarmFilters } = config.outbox;
     const outbox = openOutbox({

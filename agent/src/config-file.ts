@@ -127,6 +127,8 @@ const outboxSchema = v.strictObject({
   alarm_topics: v.optional(v.pipe(v.array(topicFilter), v.maxLength(64, 'must not exceed 64')), []),
 });
 
+const keySchema = v.strictObject({ ssh_agent_socket: v.optional(v.string(), '') });
+
 function namedOnce<Entry extends { readonly name: string }>(entries: readonly Entry[]): boolean {
   return new Set(entries.map((entry) => entry.name)).size === entries.length;
 }
@@ -149,6 +151,7 @@ const configSchema = v.strictObject({
     clean_session: v.optional(v.boolean(), false),
     renewal: v.optional(v.picklist(['session', 'reconnect']), 'reconnect'),
   }),
+  key: v.optional(keySchema, {}),
   outbox: v.optional(outboxSchema, {}),
   source: v.optional(
     v.pipe(
@@ -208,6 +211,9 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
   return {
     stateDir: resolve(dir, raw.state_dir),
     logLevel: raw.log_level,
+    key: {
+      sshAgentSocket: raw.key.ssh_agent_socket ? resolve(dir, raw.key.ssh_agent_socket) : undefined,
+    },
     broker: {
       url,
       resource: raw.broker.resource ?? parseResourceId(`${url.protocol}//${url.host}`),

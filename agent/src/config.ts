@@ -68,9 +68,15 @@ export interface OutboxConfig {
   readonly alarmFilters: readonly TopicFilter[];
 }
 
+export interface KeyConfig {
+  /** In place of `SSH_AUTH_SOCK`. */
+  readonly sshAgentSocket: string | undefined;
+}
+
 export interface AgentConfig {
   readonly stateDir: string;
   readonly logLevel: LogLevel;
+  readonly key: KeyConfig;
   readonly broker: BrokerConfig;
   readonly outbox: OutboxConfig;
   readonly sources: readonly SourceConfig[];

@@ -5,6 +5,7 @@ export type {
   AgentConfig,
   BrokerConfig,
   Command,
+  KeyConfig,
   LimitConfig,
   LogLevel,
   OutboxConfig,
@@ -27,6 +28,12 @@ export type { OutboxLimits } from './outbox.js';
 export { type FailureContext, type Reaction, reactTo } from './reactions.js';
 export { isAboveLimit, readNumber } from './reading.js';
 export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';
+export {
+  createSshAgentSigner,
+  listSshIdentities,
+  type SshAgentOptions,
+  type SshIdentity,
+} from './ssh-agent.js';
 export type { AgentState, AgentStatus, Counter } from './state.js';
 export { openTokenCache, type TokenCache } from './token-cache.js';
 export type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';

@@ -24,7 +24,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { type Identity, readIdentity, writeIdentity } from './identity.js';
-import { openOrMakeKey } from './key-store.js';
+import { type KeyHolders, openOrMakeKey } from './key-store.js';
 import { makeStateDir, removeStateFile } from './private-file.js';
 
 export interface EnrollmentRequest {
@@ -84,7 +84,7 @@ async function sendEnrollment(
 
 export async function enroll(
   request: EnrollmentRequest,
-  deps: { readonly http: HttpClient; readonly clock: Clock },
+  deps: { readonly http: HttpClient; readonly clock: Clock } & KeyHolders,
 ): Promise<EnrollmentResult> {
   const { stateDir, issuer, clientId } = request;
   const { http, clock } = deps;
@@ -93,7 +93,7 @@ export async function enroll(
   if (earlier !== undefined) return { identity: earlier, isRepeated: true };
 
   const enrollmentCode = parseEnrollmentCode((await request.readCode()).trim(), 'enrollment code');
-  const signer = await openOrMakeKey(stateDir);
+  const signer = await openOrMakeKey(stateDir, deps);
   const { enrollment_endpoint: url } = await discover(http, issuer);
   if (url === undefined) throw new UnreachableError(`${issuer} does not offer enrollment`);
 

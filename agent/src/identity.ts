@@ -20,7 +20,7 @@ import {
   UsageError,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import { openKey } from './key-store.js';
+import { type KeyHolders, openKey } from './key-store.js';
 import { checkStateDir, readPrivateFile, stateFile, writePrivateFile } from './private-file.js';
 
 export interface Identity {
@@ -61,13 +61,14 @@ export async function writeIdentity(stateDir: string, identity: Identity): Promi
 /** Opens an enrolled state folder: checks modes, and that the key is the one that was enrolled. */
 export async function openIdentity(
   stateDir: string,
+  holders: KeyHolders = {},
 ): Promise<{ readonly identity: Identity; readonly signer: Signer }> {
   await checkStateDir(stateDir);
   const identity = await readIdentity(stateDir);
   if (identity === undefined) {
     throw new UsageError(`${stateDir} is not enrolled; run: latchkey-agent enroll`);
   }
-  const signer = await openKey(stateDir);
+  const signer = await openKey(stateDir, holders);
   if (signer.publicKey.kid !== identity.kid) {
     throw new UsageError(
       `the key in ${stateDir} is ${signer.publicKey.kid}, but ${identity.kid} was enrolled`,

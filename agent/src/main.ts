@@ -20,10 +20,11 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+// biome-ignore lint/style/noProcessEnv: the entry of the program is where the environment is read
+const env = process.env;
+
 /** Of our environment, what a command needs to find its programs and to know place and language. */
 function commandEnvironment(): Record<string, string> {
-  // biome-ignore lint/style/noProcessEnv: the entry of the program is where the environment is read
-  const env = process.env;
   return Object.fromEntries(
     ['PATH', 'HOME', 'LANG', 'TZ'].flatMap((name) => {
       const value = env[name];
@@ -40,6 +41,7 @@ const io = {
   http: createHttpClient(),
   random: Math.random,
   environment: commandEnvironment(),
+  sshAgentSocket: env.SSH_AUTH_SOCK || undefined,
   signal: stop.signal,
 };
 // Not awaited at the top level: the bundle is CommonJS, which has no such thing.

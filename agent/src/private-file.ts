@@ -16,6 +16,7 @@ import { UsageError } from '@latchkey/shared';
 export const STATE_FILES = {
   identity: 'identity.json',
   key: 'device-key.pem',
+  nextKey: 'next-key.pem',
   tokens: 'tokens.json',
   outbox: 'outbox.sqlite',
   socket: 'agent.sock',
@@ -33,13 +34,23 @@ const octal = (mode: number): string => (mode & 0o777).toString(8).padStart(4, '
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code;
 
-/** Refuses a state folder that does not exist or that others may read or write. */
+/** Whoever owns a file can change it and its mode. The superuser may use the folder of another account. */
+function checkOwner(path: string, ownerId: number): void {
+  const ownId = process.getuid?.();
+  if (ownId === undefined || ownId === 0 || ownerId === ownId || ownerId === 0) return;
+  throw new UsageError(
+    `${path} belongs to another account (uid ${ownerId}); run as that one, or: chown ${ownId} ${path}`,
+  );
+}
+
+/** Refuses a state folder that does not exist, is another's, or that others may read or write. */
 export async function checkStateDir(dir: string): Promise<void> {
   const info = await stat(dir).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) throw new UsageError(`state folder ${dir} does not exist`);
     throw error;
   });
   if (!info.isDirectory()) throw new UsageError(`${dir} is not a folder`);
+  checkOwner(dir, info.uid);
   if ((info.mode & DIR_OTHERS) !== 0) {
     throw new UsageError(
       `state folder ${dir} is open to others (mode ${octal(info.mode)}); run: chmod 700 ${dir}`,
@@ -53,18 +64,22 @@ export async function makeStateDir(dir: string): Promise<void> {
   await checkStateDir(dir);
 }
 
-/** Text of a private file, or `undefined` when there is none. Checks the mode of what it opened. */
+/** Text of a private file, or `undefined` when there is none. Checks owner and mode of what it opened. */
 export async function readPrivateFile(path: string): Promise<string | undefined> {
   let file: Awaited<ReturnType<typeof open>>;
   try {
     file = await open(path, 'r');
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
+    if (hasCode(error, 'EACCES')) {
+      throw new UsageError(`${path} is not readable by this account; see: ls -l ${path}`);
+    }
     throw error;
   }
   try {
     const info = await file.stat();
     if (!info.isFile()) throw new UsageError(`${path} is not a file`);
+    checkOwner(path, info.uid);
     if ((info.mode & FILE_OTHERS) !== 0) {
       throw new UsageError(
         `${path} is open to others (mode ${octal(info.mode)}); run: chmod 600 ${path}`,

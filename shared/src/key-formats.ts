@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { createPublicKey } from 'node:crypto';
+import { createHash, createPublicKey } from 'node:crypto';
 import { FormatError } from './errors.js';
 import { parseJsonObject } from './json.js';
 import {
@@ -85,10 +85,25 @@ export function formatPem(key: PublicKey): string {
   return `-----BEGIN PUBLIC KEY-----\n${base64}\n-----END PUBLIC KEY-----\n`;
 }
 
+/** The key as SSH sends it (RFC 8709 4). */
+export function openSshBlob(key: PublicKey): Buffer {
+  return Buffer.concat([OPENSSH_PREFIX, Buffer.from(key.jwk.x, 'base64url')]);
+}
+
+/** Reads such a blob, with all checks; `undefined` for a key of another type. */
+export function parseOpenSshBlob(blob: Buffer, field = 'public key'): PublicKey | undefined {
+  const raw = rawAfter(OPENSSH_PREFIX, blob);
+  return raw && importRawPublicKey(raw, field);
+}
+
 /** One line as in `authorized_keys`. */
 export function formatOpenSsh(key: PublicKey, comment = ''): string {
-  const blob = Buffer.concat([OPENSSH_PREFIX, Buffer.from(key.jwk.x, 'base64url')]).toString(
-    'base64',
-  );
+  const blob = openSshBlob(key).toString('base64');
   return `ssh-ed25519 ${blob}${comment ? ` ${comment}` : ''}\n`;
+}
+
+/** `SHA256:` and 43 characters of base64, as `ssh-add -l` and `ssh-keygen -l` print it. */
+export function formatOpenSshFingerprint(key: PublicKey): string {
+  const digest = createHash('sha256').update(openSshBlob(key)).digest('base64');
+  return `SHA256:${digest.replace(/=$/, '')}`;
 }

@@ -7,7 +7,16 @@ import { setUpAgent } from '../helpers/agent-setup.ts';
 import { temporaryDir } from '../helpers/processes.ts';
 import { startTokenServer } from '../helpers/token-server.ts';
 
-const COMMANDS = ['enroll', 'run', 'publish', 'status', 'token', 'validate'];
+const COMMANDS = [
+  'enroll',
+  'key create',
+  'key show',
+  'run',
+  'publish',
+  'status',
+  'token',
+  'validate',
+];
 const TOPIC = 'devices/t-42/telemetry/x';
 
 test.each(['', ...COMMANDS])('help of "%s" shows an example', async (command) => {

@@ -1,5 +1,13 @@
-import { createHash, generateKeyPairSync, verify } from 'node:crypto';
-import { formatOpenSsh, formatPem, generateKey, parsePublicKey } from '@latchkey/shared';
+import { generateKeyPairSync, verify } from 'node:crypto';
+import {
+  formatOpenSsh,
+  formatOpenSshFingerprint,
+  formatPem,
+  generateKey,
+  openSshBlob,
+  parseOpenSshBlob,
+  parsePublicKey,
+} from '@latchkey/shared';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import openssh from '../vectors/openssh-9.2-ed25519.json' with { type: 'json' };
@@ -43,11 +51,7 @@ describe('keys made by other programs', () => {
       Buffer.from(h, 'hex'),
     );
     expect(verify(null, data!, key.keyObject, signature!)).toBe(true);
-    const [, ours] = formatOpenSsh(key).trim().split(' ');
-    const digest = createHash('sha256')
-      .update(Buffer.from(ours as string, 'base64'))
-      .digest('base64');
-    expect(`SHA256:${digest.replace(/=$/, '')}`).toBe(openssh.fingerprint);
+    expect(formatOpenSshFingerprint(key)).toBe(openssh.fingerprint);
   });
 
   test('what we write is what they write', () => {
@@ -55,6 +59,18 @@ describe('keys made by other programs', () => {
     expect(formatOpenSsh(parsePublicKey(openssh.line), 'key@example')).toBe(`${openssh.line}\n`);
     expect(formatOpenSsh(parsePublicKey(openssh.line))).toBe(`ssh-ed25519 ${blob}\n`);
   });
+});
+
+test('an OpenSSH blob comes back; one of another type or length is none, and a weak one is refused', () => {
+  const key = generateKey().publicKey;
+  const bytes = openSshBlob(key);
+  expect(parseOpenSshBlob(bytes)?.kid).toBe(key.kid);
+  expect(parseOpenSshBlob(bytes.subarray(1))).toBeUndefined();
+  expect(parseOpenSshBlob(Buffer.concat([bytes, Buffer.of(0)]))).toBeUndefined();
+  const identity = Buffer.from(`01${'00'.repeat(31)}`, 'hex');
+  expect(() => parseOpenSshBlob(Buffer.concat([bytes.subarray(0, -32), identity]))).toThrow(
+    refused,
+  );
 });
 
 test('every key comes back from every form', () => {

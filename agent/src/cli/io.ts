@@ -21,6 +21,8 @@ export interface Io {
   readonly random: () => number;
   /** Environment of the commands that sources and actions run. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Path of the Unix socket of ssh-agent, if one runs: `SSH_AUTH_SOCK`. */
+  readonly sshAgentSocket?: string | undefined;
   /** Aborts at SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
 }

@@ -8,10 +8,11 @@
  * @module
  */
 import { describeFailure, EXIT } from '@latchkey/shared';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
 import { type Io, writeLine } from './io.js';
+import { KEY_FORMATS, runKeyCreate, runKeyShow } from './key.js';
 import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
 import type { RunOptions } from './run.js';
@@ -63,6 +64,39 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
         ),
       ),
     runEnroll,
+  );
+  const key = program.command('key').description('the key of this device');
+  const formatOption = () =>
+    new Option('--format <format>', 'how the public key is printed; fingerprint: RFC 7638')
+      .choices(KEY_FORMATS)
+      .default('jwk');
+  runs(
+    key
+      .command('create')
+      .description('make the device key before it is registered, and print its public half')
+      .requiredOption(...STATE_DIR)
+      .option('--ssh-agent [key]', 'one that ssh-agent holds: its fingerprint or comment')
+      .addOption(formatOption())
+      .addHelpText(
+        'after',
+        example(
+          'latchkey-agent key create --state-dir /var/lib/latchkey-agent > t-42.jwk\n' +
+            'latchkey device create t-42 --public-key t-42.jwk --role thermostat',
+        ),
+      ),
+    runKeyCreate,
+  );
+  runs(
+    key
+      .command('show')
+      .description('print the public half of the device key')
+      .requiredOption(...STATE_DIR)
+      .addOption(formatOption())
+      .addHelpText(
+        'after',
+        example('latchkey-agent key show --format pem --state-dir /var/lib/latchkey-agent'),
+      ),
+    runKeyShow,
   );
   runs(
     program

@@ -25,7 +25,7 @@ export async function runToken(options: TokenOptions, io: Io): Promise<number> {
   const resource =
     options.resource === undefined ? undefined : parseResourceId(options.resource, '--resource');
   const scope = options.scope?.join(' ');
-  const { identity, signer } = await openIdentity(stateDir);
+  const { identity, signer } = await openIdentity(stateDir, io);
   const cache = await openTokenCache(stateDir);
   const { http, clock } = io;
   const tokens = createIssuedTokenSource({

@@ -18,14 +18,14 @@ export interface ValidateOptions {
 }
 
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
-  const { stateDir, sources, actions, broker } = await loadAgentConfig(options.config);
+  const { stateDir, sources, actions, broker, key } = await loadAgentConfig(options.config);
   writeLine(
     io.stdout,
     `${options.config} is valid: ${broker.url.href}, ` +
       `${sources.length} source(s), ${actions.length} action(s)`,
   );
   try {
-    await openIdentity(stateDir);
+    await openIdentity(stateDir, { sshAgentSocket: key.sshAgentSocket ?? io.sshAgentSocket });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     writeLine(io.stderr, `note: ${error.message}`);
