@@ -135,18 +135,22 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     running = publisher;
     const over = new AbortController();
     const signal = AbortSignal.any([outer, over.signal]);
-    const common = { publisher, state, clock, logger, workingDir, environment };
+    const { clientId } = identity;
+    const common = {
+      ...{ clientId, publisher, state, clock, logger, random },
+      ...{ workingDir, environment },
+    };
     const actions = createActions(config.actions, { ...common, signal });
     if (config.actions.length > 0) {
-      const { handle } = actions;
+      const { handle, subscriptions: filters } = actions;
       subscriptions.join({
-        filters: config.actions,
+        filters,
         onMessage: ({ topic, payload }) => handle(topic, payload),
       });
     }
     const session = createSession({
       broker,
-      clientId: identity.clientId,
+      clientId,
       tokens: createTokenSource({ identity, signer, cache, http, clock, logger }),
       publisher,
       state,

@@ -16,11 +16,11 @@ import {
   parseConfigText,
   parsedBy,
   parseResourceId,
-  parseTopicFilter,
-  parseTopicName,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import type { AgentConfig, Command, SourceConfig } from './config.js';
+import type { AgentConfig } from './config.js';
+import { actionSchema, inFolder, sourceSchema } from './config-sources.js';
+import { path, topicFilter, whole } from './config-values.js';
 
 /** An MQTT or WebSocket URL; without TLS only to this machine, since the token is sent in it. */
 export function parseBrokerUrl(value: string, field = 'url'): URL {
@@ -44,81 +44,6 @@ export function parseBrokerUrl(value: string, field = 'url'): URL {
   }
   return url;
 }
-
-const topicName = v.pipe(
-  v.string(),
-  parsedBy((value) => parseTopicName(value)),
-);
-const topicFilter = v.pipe(
-  v.string(),
-  parsedBy((value) => parseTopicFilter(value)),
-);
-const path = v.pipe(v.string(), v.minLength(1, 'must not be empty'));
-const name = v.pipe(
-  v.string(),
-  v.regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-    'must be 1 to 64 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit',
-  ),
-);
-const number = v.pipe(v.number(), v.finite('must be finite'));
-const seconds = (least: number, most: number) =>
-  v.pipe(
-    v.number(),
-    v.minValue(least, `must be ${least} or more`),
-    v.maxValue(most, `must be ${most} or less`),
-  );
-const command = v.pipe(
-  v.array(v.string()),
-  v.minLength(1, 'must name a program'),
-  v.maxLength(64, 'must not exceed 64 arguments'),
-);
-const qos = v.picklist([0, 1, 2]);
-const qosReceived = v.picklist([0, 1]);
-
-const limitSchema = v.strictObject({
-  above: number,
-  hysteresis: v.optional(v.pipe(number, v.minValue(0, 'must be 0 or more')), 0),
-  topic: topicName,
-  payload_above: v.string(),
-  payload_below: v.string(),
-  qos: v.optional(qos, 1),
-  retain: v.optional(v.boolean(), false),
-});
-
-const sourceSchema = v.pipe(
-  v.strictObject({
-    name,
-    file: v.optional(path),
-    command: v.optional(command),
-    timeout_seconds: v.optional(seconds(0.1, 3600), 10),
-    scale: v.optional(number, 1),
-    unit: v.optional(v.pipe(v.string(), v.maxLength(64, 'must not exceed 64 characters'))),
-    every_seconds: seconds(0.1, 86_400),
-    topic: topicName,
-    qos: v.optional(qos, 1),
-    retain: v.optional(v.boolean(), false),
-    limit: v.optional(v.pipe(v.array(limitSchema), v.maxLength(16, 'must not exceed 16')), []),
-  }),
-  v.partialCheck(
-    [['file'], ['command']],
-    (source) => (source.file === undefined) !== (source.command === undefined),
-    'must have file or command, and not both',
-  ),
-);
-
-const actionSchema = v.strictObject({
-  name,
-  filter: topicFilter,
-  qos: v.optional(qosReceived, 1),
-  command,
-  timeout_seconds: v.optional(seconds(0.1, 3600), 10),
-  topic: v.optional(topicName),
-  retain: v.optional(v.boolean(), false),
-});
-
-const whole = (least: number, most: number) =>
-  v.pipe(seconds(least, most), v.integer('must be whole'));
 
 const outboxSchema = v.strictObject({
   max_messages: v.optional(whole(1, 10_000_000), 100_000),
@@ -147,7 +72,7 @@ const configSchema = v.strictObject({
         parsedBy((value) => parseResourceId(value)),
       ),
     ),
-    keepalive_seconds: v.optional(v.pipe(seconds(5, 3600), v.integer('must be whole')), 30),
+    keepalive_seconds: v.optional(whole(5, 3600), 30),
     clean_session: v.optional(v.boolean(), false),
     renewal: v.optional(v.picklist(['session', 'reconnect']), 'reconnect'),
   }),
@@ -170,38 +95,6 @@ const configSchema = v.strictObject({
     [],
   ),
 });
-
-type SourceFile = v.InferOutput<typeof sourceSchema>;
-
-function sourceOf(source: SourceFile, dir: string): SourceConfig {
-  const { file, command: argv = [] } = source;
-  return {
-    name: source.name,
-    input:
-      file === undefined
-        ? {
-            kind: 'command',
-            command: argv as unknown as Command,
-            timeoutSeconds: source.timeout_seconds,
-          }
-        : { kind: 'file', path: resolve(dir, file) },
-    scale: source.scale,
-    unit: source.unit,
-    everySeconds: source.every_seconds,
-    topic: source.topic,
-    qos: source.qos,
-    isRetained: source.retain,
-    limits: source.limit.map((limit) => ({
-      above: limit.above,
-      hysteresis: limit.hysteresis,
-      topic: limit.topic,
-      payloadAbove: limit.payload_above,
-      payloadBelow: limit.payload_below,
-      qos: limit.qos,
-      isRetained: limit.retain,
-    })),
-  };
-}
 
 /** Parses the text of a config file; `file` is its path, for messages and for relative paths. */
 export function parseAgentConfig(text: string, file: string): AgentConfig {
@@ -229,16 +122,8 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
       },
       alarmFilters: raw.outbox.alarm_topics,
     },
-    sources: raw.source.map((source) => sourceOf(source, dir)),
-    actions: raw.action.map((action) => ({
-      name: action.name,
-      filter: action.filter,
-      qos: action.qos,
-      command: action.command as unknown as Command,
-      timeoutSeconds: action.timeout_seconds,
-      topic: action.topic,
-      isRetained: action.retain,
-    })),
+    sources: raw.source.map((source) => inFolder(source, dir)),
+    actions: raw.action,
     workingDir: dir,
   };
 }

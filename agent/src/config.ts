@@ -7,13 +7,19 @@
  *
  * @module
  */
-import type { ResourceId, TopicFilter, TopicName } from '@latchkey/shared';
+import type { ResourceId, TopicFilter } from '@latchkey/shared';
 import type { OutboxLimits } from './outbox.js';
+import type { FilterTemplate, NameTemplate } from './topic-templates.js';
 
 export type Qos = 0 | 1 | 2;
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** Program and arguments; no shell reads them. */
 export type Command = readonly [string, ...string[]];
+export type SocketAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string };
+/** How a payload that the agent makes is written. */
+export type PayloadFormat = 'json' | 'cbor';
 
 export interface BrokerConfig {
   readonly url: URL;
@@ -30,22 +36,42 @@ export interface LimitConfig {
   readonly above: number;
   /** How far below `above` a reading must fall before the limit counts as no longer passed. */
   readonly hysteresis: number;
-  readonly topic: TopicName;
+  readonly topic: NameTemplate;
   readonly payloadAbove: string;
   readonly payloadBelow: string;
   readonly qos: Qos;
   readonly isRetained: boolean;
 }
 
+export type SourceInput =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'command'; readonly command: Command; readonly timeoutSeconds: number }
+  | {
+      readonly kind: 'socket';
+      readonly address: SocketAddress;
+      /** Written after connecting. */
+      readonly send: string | undefined;
+      /** What ends the answer: its first line, or the other side. */
+      readonly until: 'line' | 'end';
+      readonly timeoutSeconds: number;
+    };
+
 export interface SourceConfig {
   readonly name: string;
-  readonly input:
-    | { readonly kind: 'file'; readonly path: string }
-    | { readonly kind: 'command'; readonly command: Command; readonly timeoutSeconds: number };
+  readonly input: SourceInput;
+  /** What the text holds: the first number in it, all of it, or JSON. */
+  readonly reads: 'number' | 'text' | 'json';
+  /** Path of the number in the JSON that `changedBy` and `limits` look at, `a.b`; else the JSON itself. */
+  readonly field: string | undefined;
   readonly scale: number;
   readonly unit: string | undefined;
   readonly everySeconds: number;
-  readonly topic: TopicName;
+  /** A reading is published when it differs by more from the one published before; always when `undefined`. */
+  readonly changedBy: number | undefined;
+  /** After that time it is published although it did not change. */
+  readonly atLeastEverySeconds: number | undefined;
+  readonly topic: NameTemplate;
+  readonly format: PayloadFormat;
   readonly qos: Qos;
   readonly isRetained: boolean;
   readonly limits: readonly LimitConfig[];
@@ -53,12 +79,20 @@ export interface SourceConfig {
 
 export interface ActionConfig {
   readonly name: string;
-  readonly filter: TopicFilter;
+  readonly filter: FilterTemplate;
   readonly qos: 0 | 1;
+  /** Payloads that run the command; any when `undefined`. */
+  readonly payloads: readonly string[] | undefined;
   readonly command: Command;
   readonly timeoutSeconds: number;
-  /** Where the command's output is published; nowhere when `undefined`. */
-  readonly topic: TopicName | undefined;
+  /** Messages that wait for the command; beyond, the oldest is dropped. */
+  readonly maxWaiting: number;
+  /** Where the answer is published; nowhere when `undefined`. */
+  readonly topic: NameTemplate | undefined;
+  /** `output`: what the command printed, if it succeeded. `result`: how it ended, whatever happened. */
+  readonly publishes: 'output' | 'result';
+  /** Of a result. */
+  readonly format: PayloadFormat;
   readonly isRetained: boolean;
 }
 

@@ -9,8 +9,11 @@ export type {
   LimitConfig,
   LogLevel,
   OutboxConfig,
+  PayloadFormat,
   Qos,
+  SocketAddress,
   SourceConfig,
+  SourceInput,
 } from './config.js';
 export { loadAgentConfig, parseAgentConfig } from './config-file.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
@@ -26,7 +29,7 @@ export {
 } from './mqtt-errors.js';
 export type { OutboxLimits } from './outbox.js';
 export { type FailureContext, type Reaction, reactTo } from './reactions.js';
-export { isAboveLimit, readNumber } from './reading.js';
+export { hasChanged, isAboveLimit, type Reading, readNumber, readText } from './reading.js';
 export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';
 export {
   createSshAgentSigner,

@@ -33,9 +33,11 @@ const COUNTERS = [
   'received',
   'droppedReadings',
   'failedReadings',
+  'unchangedReadings',
   'actions',
   'failedActions',
   'droppedActions',
+  'refusedActions',
 ] as const;
 export type Counter = (typeof COUNTERS)[number];
 

@@ -86,13 +86,79 @@ test('commands are killed when the agent ends', async () => {
   expect(await agent.stop()).toBe('aborted');
 });
 
-test('beyond 16 waiting messages are dropped and counted', async () => {
+test('beyond 16 waiting messages the oldest is dropped and counted', async () => {
   const { broker, clock, logger, startAgent } = await setUpAgent();
   const agent = await startAgent(action(['sleep', '1000'], 'timeout_seconds = 77\n'));
   for (let i = 0; i < 18; i += 1) await broker.send('devices/t-42/commands/x', '');
   await clock.untilSleeping(77_000);
   await logger.event('action.dropped');
   expect(agent.status().counters.received).toBeGreaterThan(16);
+});
+
+test('max_waiting = 1: what was asked for last is done last', async () => {
+  const { broker, dir, logger, startAgent } = await setUpAgent();
+  const script = 'cat >> log; while [ ! -e go ]; do sleep 0.01; done; cat log';
+  const agent = await startAgent(
+    action(['sh', '-c', script], `topic = "${STATE}"\nmax_waiting = 1\n`),
+  );
+  for (const text of ['1', '2', '3', '4']) await broker.send('devices/t-42/commands/x', text);
+  while (agent.status().counters.droppedActions < 2) await new Promise(setImmediate);
+  writeFileSync(join(dir, 'go'), '');
+  expect((await broker.published(STATE, 2)).payload).toBe('14');
+  expect(logger.all('action.dropped').length).toBe(2);
+});
+
+test.each([
+  { payload: 'on', isRun: true },
+  { payload: 'off', isRun: true },
+  { payload: 'On', isRun: false },
+  { payload: 'on\n', isRun: false },
+  { payload: '', isRun: false },
+])('payloads = ["on", "off"]: $payload runs: $isRun', async ({ payload, isRun }) => {
+  const { broker, logger, startAgent } = await setUpAgent();
+  const agent = await startAgent(action(['cat'], `topic = "${STATE}"\npayloads = ["on", "off"]\n`));
+  await broker.send('devices/t-42/commands/x', payload);
+  if (isRun) expect((await broker.published(STATE)).payload).toBe(payload);
+  else await logger.event('action.refused');
+  expect(agent.status().counters.refusedActions).toBe(isRun ? 0 : 1);
+  expect(logger.text()).not.toContain(JSON.stringify(payload || 'never'));
+});
+
+test('publishes = "result": how the command ended, also when it failed', async () => {
+  const { broker, clock, startAgent } = await setUpAgent();
+  const more = `topic = "${STATE}"\npublishes = "result"\n`;
+  await startAgent(action(['sh', '-c', 'cat; echo no >&2; exit 3'], more));
+  await broker.send('devices/t-42/commands/x', 'hello\n');
+  expect(JSON.parse((await broker.published(STATE)).payload)).toEqual({
+    topic: 'devices/t-42/commands/x',
+    end: 'exited',
+    exit_code: 3,
+    output: 'hello\n',
+    error: 'no',
+    at: clock.now(),
+  });
+});
+
+test('publishes = "result" tells of a time-out', async () => {
+  const { broker, clock, startAgent } = await setUpAgent();
+  const more = `topic = "${STATE}"\npublishes = "result"\ntimeout_seconds = 7\n`;
+  await startAgent(action(['sleep', '1000'], more));
+  await broker.send('devices/t-42/commands/x', '');
+  await clock.untilSleeping(7000);
+  await clock.advance(7000);
+  expect(JSON.parse((await broker.published(STATE)).payload)).toMatchObject({
+    end: 'timeout',
+    exit_code: null,
+  });
+});
+
+test('{client_id} in filter and topic is the id of the device', async () => {
+  const { broker, startAgent } = await setUpAgent();
+  const more = 'topic = "devices/{client_id}/state"\n';
+  await startAgent(action(['cat'], more).replace('t-42', '{client_id}'));
+  await broker.send('devices/t-42/commands/x', 'on');
+  expect((await broker.published(STATE)).payload).toBe('on');
+  expect(broker.subscribes).toEqual(['devices/t-42/commands/+']);
 });
 
 test('a message that is too large runs nothing', async () => {

@@ -9,6 +9,8 @@ const BROKER = '[broker]\nurl = "mqtt://localhost:1883"\n';
 const SOURCE =
   '[[source]]\nname = "t"\nfile = "t.txt"\nevery_seconds = 5\ntopic = "devices/t-42/t"\n';
 const ACTION = '[[action]]\nname = "a"\nfilter = "devices/+/c"\ncommand = ["true"]\n';
+const LIMIT =
+  '[[source.limit]]\nabove = 1\ntopic = "l"\npayload_above = "1"\npayload_below = "0"\n';
 const MINIMAL = `state_dir = "s"\n${BROKER}`;
 const parse = (toml: string) => parseAgentConfig(toml, '/etc/latchkey/agent.toml');
 
@@ -58,7 +60,7 @@ test('the example file is valid, and so is each option in it that is commented o
   expect(full).not.toBe(text);
   const { broker, sources, actions } = parse(full);
   expect(parse(text)).toEqual({ ...parse(full) });
-  expect([broker.keepaliveSeconds, sources.length, actions.length]).toEqual([30, 2, 1]);
+  expect([broker.keepaliveSeconds, sources.length, actions.length]).toEqual([30, 3, 1]);
 });
 
 test.each([
@@ -70,10 +72,55 @@ test.each([
     toml: `log_level = "loud"\n${BROKER}keepalive_seconds = 4\n${SOURCE}qos = 3\n`,
     paths: ['state_dir', 'log_level', 'broker.keepalive_seconds', 'source.0.qos'],
   },
+  ...[
+    { name: 'both file and command', more: 'command = ["true"]' },
+    { name: 'both file and socket', more: 'socket = "tcp://localhost:1"' },
+    { name: 'send without socket', more: 'send = "x"' },
+    { name: 'until without socket', more: 'until = "end"' },
+    { name: 'scale of a text', more: 'reads = "text"\nscale = 2' },
+    { name: 'field of a number', more: 'field = "a"' },
+    { name: 'limit of a text', more: `reads = "text"\n${LIMIT}` },
+    { name: 'at_least_every_seconds without changed_by', more: 'at_least_every_seconds = 60' },
+  ].map(({ name, more }) => ({ name, toml: `${MINIMAL}${SOURCE}${more}\n`, paths: ['source.0'] })),
   {
-    name: 'both file and command',
-    toml: `${MINIMAL}${SOURCE}command = ["true"]\n`,
-    paths: ['source.0'],
+    name: 'changed_by below 0',
+    toml: `${MINIMAL}${SOURCE}changed_by = -0.1\n`,
+    paths: ['source.0.changed_by'],
+  },
+  {
+    name: 'unknown format',
+    toml: `${MINIMAL}${SOURCE}format = "xml"\n`,
+    paths: ['source.0.format'],
+  },
+  {
+    name: 'unknown placeholder',
+    toml: MINIMAL + SOURCE.replace('t-42', '{device}'),
+    paths: ['source.0.topic'],
+  },
+  {
+    name: 'stray brace in a filter',
+    toml: MINIMAL + ACTION.replace('/c"', '/c}"'),
+    paths: ['action.0.filter'],
+  },
+  {
+    name: 'result without a topic',
+    toml: `${MINIMAL}${ACTION}publishes = "result"\n`,
+    paths: ['action.0'],
+  },
+  {
+    name: 'format of an output',
+    toml: `${MINIMAL}${ACTION}topic = "t"\nformat = "cbor"\n`,
+    paths: ['action.0'],
+  },
+  {
+    name: 'no payload at all',
+    toml: `${MINIMAL}${ACTION}payloads = []\n`,
+    paths: ['action.0.payloads'],
+  },
+  {
+    name: 'max_waiting of 0',
+    toml: `${MINIMAL}${ACTION}max_waiting = 0\n`,
+    paths: ['action.0.max_waiting'],
   },
   {
     name: 'neither file nor command',
@@ -126,4 +173,34 @@ test.each([
   const toml = `state_dir = "s"\n[broker]\nurl = "${url}"\n`;
   expect(problemsOf(toml)).toEqual(['broker.url']);
   expect(() => parse(toml)).not.toThrow(url);
+});
+
+test.each([
+  { socket: 'tcp://localhost:7000', address: { host: 'localhost', port: 7000 } },
+  { socket: 'tcp://[::1]:1', address: { host: '::1', port: 1 } },
+  { socket: 'tcp://10.0.0.1:65535', address: { host: '10.0.0.1', port: 65_535 } },
+  { socket: 'unix:run/s.sock', address: { path: '/etc/latchkey/run/s.sock' } },
+  { socket: 'unix:/run/s.sock', address: { path: '/run/s.sock' } },
+])('socket = "$socket"', ({ socket, address }) => {
+  const { sources } = parse(MINIMAL + SOURCE.replace('file = "t.txt"', `socket = "${socket}"`));
+  expect(sources[0]?.input).toEqual({
+    ...{ kind: 'socket', address, send: undefined, until: 'line', timeoutSeconds: 10 },
+  });
+});
+
+test.each([
+  '',
+  'unix:',
+  'localhost:7000',
+  'tcp://localhost',
+  'tcp://localhost:0',
+  'tcp://localhost:65536',
+  'tcp://:7000',
+  'tcp://a@localhost:7000',
+  'tcp://localhost:7000/x',
+  'tcp://localhost:7000?x',
+  'udp://localhost:7000',
+])('refuses socket = "%s"', (socket) => {
+  const toml = MINIMAL + SOURCE.replace('file = "t.txt"', `socket = "${socket}"`);
+  expect(problemsOf(toml)).toEqual(['source.0.socket']);
 });

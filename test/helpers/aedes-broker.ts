@@ -22,6 +22,7 @@ export interface SeenPublish {
   readonly clientId: string;
   readonly topic: string;
   readonly payload: string;
+  readonly bytes: Buffer;
   readonly qos: number;
   readonly retain: boolean;
 }
@@ -95,6 +96,7 @@ export async function startAedesBroker(
       clientId: client?.id ?? '',
       topic: packet.topic,
       payload: packet.payload.toString(),
+      bytes: Buffer.from(packet.payload),
       qos: packet.qos,
       retain: packet.retain,
     });

@@ -29,7 +29,12 @@ export interface AgentSetup {
 }
 
 /** Enrolls `t-42` in a fresh folder. */
-export async function setUpAgent(): Promise<AgentSetup> {
+export async function setUpAgent(
+  options: {
+    /** Default: the middle of every range that is drawn from. */
+    readonly random?: () => number;
+  } = {},
+): Promise<AgentSetup> {
   const clock = createDrivenClock();
   const logger = createCapturedLog();
   const authority = await startTokenServer(clock);
@@ -49,7 +54,7 @@ export async function setUpAgent(): Promise<AgentSetup> {
       clock,
       logger,
       http,
-      random: () => 0.5,
+      random: options.random ?? (() => 0.5),
       environment: { PATH },
     });
   };
