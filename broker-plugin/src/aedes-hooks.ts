@@ -125,7 +125,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
     logger,
     decisions,
     sessionOf,
-    wills: createApprovedWills({ sessionOf, authorize, again: admissions.again }),
+    wills: createApprovedWills({ authorize, again: admissions.again }),
     closeLater,
     endUnauthorized: (client) => endFor(client, REASON.notAuthorized),
     forget: (client, subscription) => stored.refuse(client, subscription),
@@ -219,7 +219,9 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
       const will =
         packet.will && willDecision ? { packet: packet.will, decision: willDecision } : undefined;
       const session = sessions.open({
-        ...{ connection: client, context, will },
+        connection: client,
+        context,
+        will,
         disconnect: () => disconnect(client, endCodeOf(session)),
       });
       bySessionClient.set(client, session);

@@ -34,6 +34,9 @@ export interface Renewals {
   authorizePublish(usual: Hook<'authorizePublish'>): Hook<'authorizePublish'>;
 }
 
+/** As Aedes itself calls it: with the client in between, if there is one. */
+type Publish = (packet: PublishPacket, client?: unknown, done?: unknown) => void;
+
 const EMPTY = Buffer.alloc(0);
 
 /** Takes the token out of the packet. Afterwards the packet may be seen by anybody. */
@@ -60,15 +63,16 @@ export function createRenewals(deps: {
   const { broker, renew, rightsChanges, logger, notify, withinTime, sessionOf, endRefused } = deps;
   const underWay = new WeakSet<Session>();
 
-  const publish = broker.publish;
-  broker.publish = (packet, ...rest: unknown[]) => {
+  const publish = broker.publish as Publish;
+  const publishOthers: Publish = (packet, client, done) => {
     if (packet.topic !== RENEW_TOPIC) {
-      Reflect.apply(publish, broker, [packet, ...rest]);
+      publish.call(broker, packet, client, done);
       return;
     }
-    const done = rest.at(-1);
-    if (typeof done === 'function') done();
+    const callback = typeof client === 'function' ? client : done;
+    if (typeof callback === 'function') callback();
   };
+  broker.publish = publishOthers;
 
   const swap = async (client: Client, session: Session, request: RenewRequest): Promise<void> => {
     const context = await renew(session.context, request);

@@ -91,7 +91,11 @@ export function createTrafficHooks(deps: {
     closeLater(client);
   };
 
-  const isPublishAllowed = (client: Client | null, packet: PublishPacket): boolean => {
+  const isPublishAllowed = (
+    client: Client | null,
+    session: Session | undefined,
+    packet: PublishPacket,
+  ): boolean => {
     if (client === null) {
       const fields = {
         event: 'publish.refused',
@@ -102,12 +106,11 @@ export function createTrafficHooks(deps: {
       dropWill(packet);
       return false;
     }
-    const session = sessionOf(client);
     if (session === undefined) {
       refuseStranger(client, 'publish', packet.topic);
       return false;
     }
-    if (wills.isApproved(client, packet)) {
+    if (wills.isApproved(client, session, packet)) {
       const { decision } = session.will as NonNullable<Session['will']>;
       decisions.write(session.context, publication(packet), decision);
       return true;
@@ -120,6 +123,7 @@ export function createTrafficHooks(deps: {
 
   const authorizePublish: Compose<'authorizePublish'> = (host) => (client, packet, callback) => {
     const answer = once(callback);
+    const session = client === null ? undefined : sessionOf(client);
     const refuse = (): void => {
       answer(new Error('not authorized to publish'));
       if (client === null || !isMqtt5(client) || packet.cmd !== 'publish') return;
@@ -127,20 +131,19 @@ export function createTrafficHooks(deps: {
       if (packet.qos === 0 || isExpired(client)) endUnauthorized(client);
     };
     try {
-      if (!isPublishAllowed(client, packet)) return refuse();
+      if (!isPublishAllowed(client, session, packet)) return refuse();
       const { topic, qos, retain } = packet;
       const hostAnswered = (error?: Error | null): void => {
         if (error) {
           answer(error);
           return;
         }
-        const session = client === null ? undefined : sessionOf(client);
         // The host may take its time, and may have written into the packet.
         const isSame = packet.topic === topic && packet.qos === qos && packet.retain === retain;
         const isStillAllowed =
           client !== null &&
           session !== undefined &&
-          (wills.isApproved(client, packet)
+          (wills.isApproved(client, session, packet)
             ? isSame
             : session.state === 'live' &&
               !client.closed &&

@@ -18,7 +18,7 @@ import type { SessionContext } from './verify-token.js';
 
 export interface ApprovedWills {
   /** Whether the packet is the will of this very connection, and may go out. */
-  isApproved(client: Client, packet: PublishPacket): boolean;
+  isApproved(client: Client, session: Session, packet: PublishPacket): boolean;
 }
 
 /** How long a will waited is for the broker; a publication has no such property. */
@@ -28,12 +28,11 @@ export function dropWillDelay(packet: PublishPacket): void {
 }
 
 export function createApprovedWills(deps: {
-  readonly sessionOf: (client: Client) => Session | undefined;
   readonly authorize: Authorize;
   /** What the registry makes of a context now; throws when its client may not be here. */
   readonly again: (context: SessionContext) => SessionContext;
 }): ApprovedWills {
-  const { sessionOf, authorize, again } = deps;
+  const { authorize, again } = deps;
 
   const isStillAllowed = ({ context }: Session, { topic, qos, retain }: PublishPacket): boolean => {
     try {
@@ -46,14 +45,10 @@ export function createApprovedWills(deps: {
   };
 
   return {
-    isApproved: (client, packet) => {
-      const session = sessionOf(client);
-      return (
-        session?.will?.packet === packet &&
-        session.hasBegun &&
-        client.closed &&
-        isStillAllowed(session, packet)
-      );
-    },
+    isApproved: (client, session, packet) =>
+      session.will?.packet === packet &&
+      session.hasBegun &&
+      client.closed &&
+      isStillAllowed(session, packet),
   };
 }

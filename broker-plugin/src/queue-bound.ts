@@ -55,14 +55,21 @@ export function boundQueues(deps: {
   persistence.outgoingEnqueue = async (subscription, packet) => {
     if (enter(subscription.clientId)) await outgoingEnqueue.call(persistence, subscription, packet);
   };
-  persistence.outgoingEnqueueCombi = async (subscriptions, packet) => {
-    const kept = subscriptions.filter(({ clientId }: QueueingSubscription) => enter(clientId));
-    if (kept.length > 0) await outgoingEnqueueCombi.call(persistence, kept, packet);
+  // Nearly all messages are for nobody with a stored session, and go through with nothing added.
+  persistence.outgoingEnqueueCombi = (subscriptions, packet) => {
+    const kept =
+      subscriptions.length === 0
+        ? subscriptions
+        : subscriptions.filter(({ clientId }: QueueingSubscription) => enter(clientId));
+    return outgoingEnqueueCombi.call(persistence, kept, packet);
   };
-  persistence.outgoingClearMessageId = async (client, packet) => {
-    const cleared = await outgoingClearMessageId.call(persistence, client, packet);
-    if (cleared) leave(client.id);
-    return cleared;
+  persistence.outgoingClearMessageId = (client, packet) => {
+    const clearing = outgoingClearMessageId.call(persistence, client, packet);
+    if (!sizes.has(client.id)) return clearing; // nothing waits that was counted
+    return clearing.then((cleared) => {
+      if (cleared) leave(client.id);
+      return cleared;
+    });
   };
   // Some persistences drop the queue with the filters; what is left in others is taken out at CONNECT.
   persistence.cleanSubscriptions = async (client) => {

@@ -176,8 +176,13 @@ export function createSessions(deps: {
   return {
     open: ({ connection, context, will, disconnect }) => {
       const entry: Entry = {
-        ...{ connection, context, will, disconnect },
-        ...{ state: 'accepted', hasBegun: false, endReason: undefined },
+        connection,
+        context,
+        will,
+        disconnect,
+        state: 'accepted',
+        hasBegun: false,
+        endReason: undefined,
       };
       add(entry);
       return entry;

@@ -56,15 +56,16 @@ export function createStoredSessions(deps: {
     if (kept.length > 0) await addSubscriptions.call(persistence, client, kept);
   };
 
-  const subscriptionsByTopic = persistence.subscriptionsByTopic;
-  persistence.subscriptionsByTopic = async (topic) => {
-    const found = await subscriptionsByTopic.call(persistence, topic);
+  const queueable = (found: readonly QueueingSubscription[]): readonly QueueingSubscription[] => {
     if (found.length === 0) return found; // the usual case, for every message of QoS 1 and 2
     const once = onceForEach(found);
     return once.every(({ clientId }) => isQueueable(clientId))
       ? once
       : once.filter(({ clientId }) => isQueueable(clientId));
   };
+  const subscriptionsByTopic = persistence.subscriptionsByTopic;
+  persistence.subscriptionsByTopic = (topic) =>
+    subscriptionsByTopic.call(persistence, topic).then(queueable);
 
   return {
     narrow: async ({ id }, isAllowed) => {
