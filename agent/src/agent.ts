@@ -10,6 +10,7 @@
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { createActions } from './actions.js';
+import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
 import { type Identity, openIdentity } from './identity.js';
 import { type LocalSocket, openLocalSocket } from './local-socket.js';
@@ -24,6 +25,7 @@ import { runSource } from './sources.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
 import { createSubscriptions } from './subscriptions.js';
+import { keepTime } from './time-file.js';
 import { openTokenCache } from './token-cache.js';
 
 export interface AgentDeps {
@@ -60,6 +62,7 @@ function statusBody(
   { broker }: AgentConfig,
   identity: Identity,
   outbox: Outbox,
+  clock: AuthorityTime,
 ): object {
   const { state, since, detail, token, lastError, counters } = status;
   const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
@@ -72,6 +75,7 @@ function statusBody(
     broker: broker.url.href,
     resource: broker.resource,
     token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },
+    clock_ahead_seconds: clock.isKnown ? clock.aheadSeconds() : null,
     last_error: lastError ?? null,
     outbox: { messages: outbox.messages, bytes: outbox.bytes },
     counters: Object.fromEntries(Object.entries(counters).map(([k, n]) => [snake(k), n])),
@@ -79,7 +83,8 @@ function statusBody(
 }
 
 export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
-  const { clock, logger, http, random, environment = DEFAULT_ENVIRONMENT } = deps;
+  const { logger, random, environment = DEFAULT_ENVIRONMENT } = deps;
+  const clock = createAuthorityTime({ machine: deps.clock, logger });
   const { stateDir, broker, workingDir } = config;
   const state = createStateKeeper({ clock, logger });
   let running: Publisher | undefined;
@@ -111,6 +116,8 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket,
     });
     const cache = await openTokenCache(stateDir);
+    const saveTime = await keepTime(stateDir, clock, logger);
+    const http = learnTimeFrom(deps.http, identity.issuer, clock, saveTime);
     const { limits, alarmFilters } = config.outbox;
     const outbox = openOutbox({
       path: stateFile(stateDir, 'outbox'),
@@ -125,7 +132,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
         path: stateFile(stateDir, 'socket'),
         publisher,
         outbox,
-        status: () => statusBody(state.status(), config, identity, outbox),
+        status: () => statusBody(state.status(), config, identity, outbox, clock),
         logger,
       });
     } catch (error) {

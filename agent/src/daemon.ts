@@ -1,5 +1,6 @@
 /** Public surface of `@latchkey/agent/daemon`, the agent itself: exports only. */
 export { type Agent, type AgentDeps, createAgent } from './agent.js';
+export { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 export type {
   ActionConfig,
   AgentConfig,
@@ -38,5 +39,6 @@ export {
   type SshIdentity,
 } from './ssh-agent.js';
 export type { AgentState, AgentStatus, Counter } from './state.js';
+export { keepTime } from './time-file.js';
 export { openTokenCache, type TokenCache } from './token-cache.js';
 export type { AccessToken, TokenPurpose, TokenSource } from './token-source.js';

@@ -19,10 +19,12 @@ import {
   parseEnrollmentCode,
   refusalOf,
   signEnrollmentProof,
+  silentLogger,
   UnreachableError,
   UsageError,
 } from '@latchkey/shared';
 import * as v from 'valibot';
+import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import { type Identity, readIdentity, writeIdentity } from './identity.js';
 import { type KeyHolders, openOrMakeKey } from './key-store.js';
 import { makeStateDir, removeStateFile } from './private-file.js';
@@ -87,7 +89,9 @@ export async function enroll(
   deps: { readonly http: HttpClient; readonly clock: Clock } & KeyHolders,
 ): Promise<EnrollmentResult> {
   const { stateDir, issuer, clientId } = request;
-  const { http, clock } = deps;
+  // The first answer tells the time, so that a device that has none yet can prove itself fresh.
+  const clock = createAuthorityTime({ machine: deps.clock, logger: silentLogger });
+  const http = learnTimeFrom(deps.http, issuer, clock);
   await makeStateDir(stateDir);
   const earlier = await checkEarlier(request);
   if (earlier !== undefined) return { identity: earlier, isRepeated: true };

@@ -15,6 +15,7 @@ import {
   requestToken,
   type ServerMetadata,
   type Signer,
+  TokenRequestError,
   UnreachableError,
 } from '@latchkey/shared';
 import type { Identity } from './identity.js';
@@ -26,41 +27,44 @@ export interface IssuedTokenDeps {
   readonly signer: Signer;
   readonly cache: TokenCache;
   readonly http: HttpClient;
-  readonly clock: Clock;
+  /** Where `isKnown` is `false`, the authority is asked before a cached token is believed to be good. */
+  readonly clock: Clock & { readonly isKnown?: boolean };
   readonly logger: Logger;
 }
+
+/** A clock that was corrected by more than this meanwhile explains a refused assertion. */
+const CORRECTION_SECONDS = 30;
 
 export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
   const { identity, signer, cache, http, clock, logger } = deps;
   const { issuer, clientId } = identity;
   const underway = new Map<string, Promise<AccessToken>>();
   let metadata: ServerMetadata | undefined;
+  let hasAskedTime = false;
 
-  const obtain = async (purpose: TokenPurpose): Promise<AccessToken> => {
+  const request = async ({ resource, scope }: TokenPurpose): Promise<AccessToken> => {
     metadata ??= await discover(http, issuer);
-    const { resource, scope } = purpose;
     const now = clock.now();
-    let token: AccessToken;
+    const common = { http, metadata, issuer, clientId, signer, resource, scope };
     try {
-      token = await requestToken({
-        http,
-        metadata,
-        issuer,
-        clientId,
-        signer,
-        now,
-        resource,
-        scope,
-      });
+      return await requestToken({ ...common, now });
     } catch (error) {
+      const wasWrong = Math.abs(clock.now() - now) >= CORRECTION_SECONDS;
+      if (error instanceof TokenRequestError && error.error === 'invalid_grant' && wasWrong) {
+        return requestToken({ ...common, now: clock.now() });
+      }
       if (error instanceof UnreachableError) metadata = undefined; // it may have moved
       throw error;
     }
+  };
+
+  const obtain = async (purpose: TokenPurpose): Promise<AccessToken> => {
+    const token = await request(purpose);
     await orLogged(cache.put(purpose, token), logger);
     logger.info(
       {
         event: 'token.obtained',
-        resource: resource ?? null,
+        resource: purpose.resource ?? null,
         expiresAt: token.expiresAt,
         scope: token.scope,
       },
@@ -71,16 +75,30 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
 
   const renew = (purpose: TokenPurpose): Promise<AccessToken> => {
     const key = JSON.stringify([purpose.resource ?? null, purpose.scope ?? null]);
-    let request = underway.get(key);
-    if (request === undefined) {
-      request = obtain(purpose).finally(() => underway.delete(key));
-      underway.set(key, request);
+    let asked = underway.get(key);
+    if (asked === undefined) {
+      asked = obtain(purpose).finally(() => underway.delete(key));
+      underway.set(key, asked);
     }
-    return request;
+    return asked;
+  };
+
+  /** Asks once: without an answer, the machine's clock is the best there is. */
+  const learnTime = async (): Promise<void> => {
+    if (hasAskedTime || clock.isKnown !== false) return;
+    hasAskedTime = true;
+    try {
+      metadata ??= await discover(http, issuer);
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error;
+    }
   };
 
   return {
-    get: async (purpose) => cache.get(purpose, clock.now()) ?? renew(purpose),
+    get: async (purpose) => {
+      await learnTime();
+      return cache.get(purpose, clock.now()) ?? renew(purpose);
+    },
     renew,
     discard: (token) => orLogged(cache.remove(token), logger),
   };

@@ -18,6 +18,7 @@ export const STATE_FILES = {
   key: 'device-key.pem',
   nextKey: 'next-key.pem',
   tokens: 'tokens.json',
+  time: 'time.json',
   outbox: 'outbox.sqlite',
   socket: 'agent.sock',
   lock: 'agent.lock',

@@ -9,8 +9,8 @@
  */
 import type { Clock, NumericDate } from '@latchkey/shared';
 
-/** A longer sleep would not notice that the clock was set, as it is on devices soon after a start. */
-const LONGEST_SLEEP_MS = 60_000;
+/** So that a clock that was set, or a machine that was suspended, is noticed within 5 s. */
+const LONGEST_SLEEP_MS = 2500;
 
 /** Resolves at the instant `at` of the clock, also if the clock is set meanwhile. */
 export async function sleepUntil(

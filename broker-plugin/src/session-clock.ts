@@ -24,6 +24,7 @@ export function createSessionClock(clock: Clock, graceSeconds: number): Clock {
     now: () => clock.now() - graceSeconds,
     nowMs: () => clock.nowMs() - graceSeconds * 1000,
     elapsedMs: () => clock.elapsedMs(),
+    uptimeMs: () => clock.uptimeMs(),
     sleep: (ms, signal) => clock.sleep(ms, signal),
   };
 }

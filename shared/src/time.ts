@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { uptime } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FormatError } from './errors.js';
 
@@ -21,6 +22,8 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since some moment of the past; setting the clock changes nothing about it. */
   elapsedMs(): number;
+  /** Milliseconds since the machine started, those in which it was suspended too; exact to 10 ms. */
+  uptimeMs(): number;
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -32,6 +35,7 @@ export const systemClock: Clock = {
   now: () => Math.floor(Date.now() / 1000),
   nowMs: () => Date.now(),
   elapsedMs: () => performance.now(),
+  uptimeMs: () => uptime() * 1000,
   sleep: async (ms, signal) => {
     for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
       await delay(Math.min(left, MAX_TIMER_MS), undefined, signal ? { signal } : {});

@@ -6,10 +6,12 @@
 import type { Clock } from '@latchkey/shared';
 
 export interface DrivenClock extends Clock {
-  /** Moves the clock and wakes who slept until then, in order, letting each run in between. */
+  /** Lets time pass and wakes who slept until then, in order, letting each run in between. */
   advance(ms: number): Promise<void>;
-  /** Sets the clock without waking anybody, as `date -s` does. */
+  /** Sets the clock, as `date -s` does: nobody's sleep becomes longer or shorter. */
   set(seconds: number): void;
+  /** Lets time pass while the machine is suspended: nobody's sleep goes on. */
+  suspend(ms: number): void;
   /** Resolves when somebody sleeps for a time in this range, or does already. */
   untilSleeping(leastMs: number, mostMs?: number): Promise<void>;
 }
@@ -21,21 +23,25 @@ interface Sleeper {
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** The machine started long before the test. */
+const STARTED_MS = 1e8;
 
 export function createDrivenClock(startSeconds = 1_760_000_000): DrivenClock {
-  let nowMs = startSeconds * 1000;
-  /** What was set, and so did not pass. */
-  let setMs = nowMs;
+  let elapsedMs = 0;
+  let suspendedMs = 0;
+  /** What the clock shows when nothing has elapsed. */
+  let zeroMs = startSeconds * 1000;
   const sleepers = new Set<Sleeper>();
   const watchers = new Set<() => void>();
   return {
-    now: () => Math.floor(nowMs / 1000),
-    nowMs: () => nowMs,
-    elapsedMs: () => nowMs - setMs,
+    now: () => Math.floor((zeroMs + elapsedMs) / 1000),
+    nowMs: () => zeroMs + elapsedMs,
+    elapsedMs: () => elapsedMs,
+    uptimeMs: () => STARTED_MS + elapsedMs + suspendedMs,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
-        const sleeper = { wakesAtMs: nowMs + ms, ms, wake: () => end(resolve) };
+        const sleeper = { wakesAtMs: elapsedMs + ms, ms, wake: () => end(resolve) };
         const abort = () => end(() => reject(signal?.reason));
         const end = (settle: () => void) => {
           sleepers.delete(sleeper);
@@ -47,22 +53,25 @@ export function createDrivenClock(startSeconds = 1_760_000_000): DrivenClock {
         for (const watch of watchers) watch();
       }),
     advance: async (ms) => {
-      const untilMs = nowMs + ms;
+      const untilMs = elapsedMs + ms;
       for (;;) {
         await settled();
         const due = [...sleepers]
           .filter(({ wakesAtMs }) => wakesAtMs <= untilMs)
           .sort((a, b) => a.wakesAtMs - b.wakesAtMs)[0];
         if (due === undefined) break;
-        nowMs = Math.max(nowMs, due.wakesAtMs);
+        elapsedMs = Math.max(elapsedMs, due.wakesAtMs);
         due.wake();
       }
-      nowMs = untilMs;
+      elapsedMs = untilMs;
       await settled();
     },
     set: (seconds) => {
-      setMs += seconds * 1000 - nowMs;
-      nowMs = seconds * 1000;
+      zeroMs = seconds * 1000 - elapsedMs;
+    },
+    suspend: (ms) => {
+      suspendedMs += ms;
+      zeroMs += ms;
     },
     untilSleeping: (leastMs, mostMs = leastMs) =>
       new Promise((resolve) => {

@@ -41,6 +41,8 @@ export interface TokenServer {
   /** Granted when none is asked for. Default: none, and so the agent leaves every decision to the broker. */
   scope: string;
   mayMint: boolean;
+  /** How far its clock is ahead of the one that it was started with. */
+  aheadSeconds: number;
   /** Stops answering at all: connections are refused. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
@@ -58,7 +60,8 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     const path = request.url ?? '';
     const body = await text(request);
     requests.push(`${request.method} ${path}`);
-    response.setHeader('date', new Date(clock.nowMs()).toUTCString());
+    const nowMs = clock.nowMs() + self.aheadSeconds * 1000;
+    response.setHeader('date', new Date(nowMs).toUTCString());
     if (self.answer(path, response)) return;
     const send = (status: number, value: object): void => {
       response.writeHead(status, { 'content-type': 'application/json' });
@@ -78,7 +81,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
         issuer: self.issuer,
         clientId: client_id as ClientId,
         enrollmentCode: enrollment_code,
-        now: clock.now(),
+        now: Math.floor(nowMs / 1000),
       });
       if (enrollment_code !== code) return send(400, { error: 'invalid_grant' });
       enrolled.set(client_id, key);
@@ -88,7 +91,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
       assertions.push(form.get('assertion') ?? '');
       const token = {
         text: `secret-token-${issued.length + 1}-${'x'.repeat(40)}`,
-        expiresAt: clock.now() + self.ttlSeconds,
+        expiresAt: Math.floor(nowMs / 1000) + self.ttlSeconds,
         resource: form.get('resource'),
         scope: form.get('scope'),
       };
@@ -121,6 +124,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     ttlSeconds: 900,
     scope: '',
     mayMint: false,
+    aheadSeconds: 0,
     stop: async () => {
       if (!server.listening) return;
       server.closeAllConnections();

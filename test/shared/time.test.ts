@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { formatInstant, parseDuration, parseHttpDate, systemClock } from '@latchkey/shared';
 import { describe, expect, test } from 'vitest';
 
@@ -8,6 +9,14 @@ describe('systemClock', () => {
     expect(Number.isInteger(seconds)).toBe(true);
     expect(ms).toBeGreaterThanOrEqual(before);
     expect(Math.abs(ms / 1000 - seconds)).toBeLessThan(2);
+  });
+
+  test('tells the time since the machine started, which goes on while it is suspended', async () => {
+    const [uptime] = readFileSync('/proc/uptime', 'utf8').split(' ');
+    expect(Math.abs(systemClock.uptimeMs() - Number(uptime) * 1000)).toBeLessThan(5000);
+    const before = systemClock.uptimeMs();
+    await systemClock.sleep(30);
+    expect(systemClock.uptimeMs()).toBeGreaterThan(before);
   });
 
   test.each([0, -5, 1])('sleep(%i) resolves', async (ms) => {

@@ -9,8 +9,10 @@
  */
 import { resolve } from 'node:path';
 import { EXIT, parseResourceId, silentLogger } from '@latchkey/shared';
+import { createAuthorityTime, learnTimeFrom } from '../authority-time.js';
 import { openIdentity } from '../identity.js';
 import { createIssuedTokenSource } from '../issued-token.js';
+import { keepTime } from '../time-file.js';
 import { openTokenCache } from '../token-cache.js';
 import { type Io, writeLine } from './io.js';
 
@@ -27,15 +29,11 @@ export async function runToken(options: TokenOptions, io: Io): Promise<number> {
   const scope = options.scope?.join(' ');
   const { identity, signer } = await openIdentity(stateDir, io);
   const cache = await openTokenCache(stateDir);
-  const { http, clock } = io;
-  const tokens = createIssuedTokenSource({
-    identity,
-    signer,
-    cache,
-    http,
-    clock,
-    logger: silentLogger,
-  });
+  const logger = silentLogger;
+  const clock = createAuthorityTime({ machine: io.clock, logger });
+  const saveTime = await keepTime(stateDir, clock, logger);
+  const http = learnTimeFrom(io.http, identity.issuer, clock, saveTime);
+  const tokens = createIssuedTokenSource({ identity, signer, cache, http, clock, logger });
   const { accessToken } = await tokens.get({ resource, scope });
   writeLine(io.stdout, accessToken);
   return EXIT.ok;
