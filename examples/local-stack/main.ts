@@ -104,7 +104,7 @@ async function runStack(options: StackOptions, signal: AbortSignal): Promise<num
   await requireFreePort(options.authorityPort, '--authority-port');
   await requireFreePort(options.brokerPort, '--broker-port');
   const settings = openSettings(options);
-  const reading = chooseReading(options.isSimulated);
+  const reading = chooseReading(options);
   writeConfigs(settings, options, reading);
   narrator.say(`Latchkey local stack, state in ${settings.dataDir}`);
   const stage = createStage(narrator, signal);

@@ -9,7 +9,7 @@
  */
 import { resolve } from 'node:path';
 import { EXIT } from '@latchkey/shared';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 
 export interface StackOptions {
   readonly dataDir: string;
@@ -18,6 +18,8 @@ export interface StackOptions {
   /** Undefined: run until stopped. */
   readonly forSeconds: number | undefined;
   readonly isSimulated: boolean;
+  /** File to read the temperature from. */
+  readonly sensor: string | undefined;
   readonly limit: number | undefined;
 }
 
@@ -52,12 +54,21 @@ export function parseOptions(argv: readonly string[]): StackOptions {
       wholeNumber(5, 86_400),
     )
     .option('--simulate', 'invent the temperature instead of reading this machine', false)
+    .addOption(
+      new Option(
+        '--sensor <file>',
+        'read the temperature from this file, which is made if it is not there; write to it to change it',
+      ).conflicts('simulate'),
+    )
     .option(
       '--limit <number>',
       'above this reading the air conditioner is switched on',
       finiteNumber,
     )
-    .addHelpText('after', '\nExample:\n  npm start -- --for 20 --simulate')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm start -- --for 20 --simulate\n  npm start -- --sensor degrees    (and elsewhere: echo 30 > degrees)',
+    )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
   const values = program.parse(argv, { from: 'user' }).opts<{
     dataDir: string;
@@ -65,6 +76,7 @@ export function parseOptions(argv: readonly string[]): StackOptions {
     brokerPort: number;
     for?: number;
     simulate: boolean;
+    sensor?: string;
     limit?: number;
   }>();
   return {
@@ -73,6 +85,7 @@ export function parseOptions(argv: readonly string[]): StackOptions {
     brokerPort: values.brokerPort,
     forSeconds: values.for,
     isSimulated: values.simulate,
+    sensor: values.sensor === undefined ? undefined : resolve(values.sensor),
     limit: values.limit,
   };
 }

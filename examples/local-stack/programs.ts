@@ -28,6 +28,11 @@ export function exampleCommand(name: string): readonly string[] {
   return [process.execPath, fileURLToPath(new URL(`../${name}.js`, import.meta.url))];
 }
 
+/** A file of this folder. */
+export function exampleFile(name: string): string {
+  return fileURLToPath(new URL(`examples/${name}`, root));
+}
+
 export interface Outcome {
   readonly exitCode: number | null;
   readonly stdout: string;

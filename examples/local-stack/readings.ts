@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { StackOptions } from './options.js';
 import { exampleCommand } from './programs.js';
 
 export interface Reading {
@@ -40,7 +41,17 @@ function thermalFile(): string | undefined {
     .find(isNumberFile);
 }
 
-export function chooseReading(isSimulated: boolean): Reading {
+/** What somebody writes into a file, degrees Celsius. */
+function sensorReading(file: string): Reading {
+  if (!existsSync(file)) writeFileSync(file, '20\n');
+  return { description: file, origin: { file }, scale: 1, unit: 'celsius', defaultLimit: 26 };
+}
+
+export function chooseReading({
+  isSimulated,
+  sensor,
+}: Pick<StackOptions, 'isSimulated' | 'sensor'>): Reading {
+  if (sensor !== undefined) return sensorReading(sensor);
   if (isSimulated) {
     const command = exampleCommand('simulated-thermometer');
     return {

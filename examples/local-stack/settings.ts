@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '@latchkey/shared';
 import type { StackOptions } from './options.js';
-import { exampleCommand } from './programs.js';
+import { exampleFile } from './programs.js';
 import type { Reading } from './readings.js';
 
 export const THERMOSTAT = 'thermostat';
@@ -53,52 +53,35 @@ port = ${port}
 `;
 }
 
-function agentToml(settings: Settings, device: DeviceName): string {
-  return `# Written by the local stack at each start.
-state_dir = ${quote(settings.stateDir(device))}
+/** The file of this folder that a reader copies, with some of its options set. */
+function deviceToml(device: DeviceName, options: Readonly<Record<string, string>>): string {
+  let text = readFileSync(exampleFile(`${device}.toml`), 'utf8');
+  for (const [key, line] of Object.entries(options)) {
+    const known = new RegExp(`^${key} = .*$`, 'm');
+    if (!known.test(text)) throw new Error(`${device}.toml has no ${key}`);
+    text = text.replace(known, () => line);
+  }
+  return `# Written by the local stack at each start, from examples/${device}.toml.
 log_level = "debug"
-
-[broker]
-url = ${quote(settings.resource)}
-resource = ${quote(settings.resource)}
-keepalive_seconds = 30
-`;
+${text}`;
 }
 
-function thermostatToml(reading: Reading, limit: number): string {
+const option = (key: string, value: unknown) => ({ [key]: `${key} = ${quote(value)}` });
+
+const placeOf = (settings: Settings, device: DeviceName) => ({
+  ...option('state_dir', settings.stateDir(device)),
+  ...option('url', settings.resource),
+});
+
+function thermostatToml(settings: Settings, reading: Reading, limit: number): string {
   const [[key, value]] = Object.entries(reading.origin) as [[string, unknown]];
-  return `
-[[source]]
-name = "temperature"
-${key} = ${quote(value)}
-scale = ${reading.scale}
-unit = ${quote(reading.unit)}
-every_seconds = 2
-topic = ${quote(TOPICS.temperature)}
-qos = 1
-
-[[source.limit]]
-above = ${limit}
-topic = ${quote(TOPICS.power)}
-payload_above = "on"
-payload_below = "off"
-`;
-}
-
-function airConditionerToml(settings: Settings): string {
-  const command = [
-    ...exampleCommand(AIR_CONDITIONER),
-    join(settings.stateDir(AIR_CONDITIONER), 'power'),
-  ];
-  return `
-[[action]]
-name = "power"
-filter = ${quote(TOPICS.power)}
-command = ${quote(command)}
-timeout_seconds = 10
-topic = ${quote(TOPICS.state)}
-qos = 1
-`;
+  return deviceToml(THERMOSTAT, {
+    ...placeOf(settings, THERMOSTAT),
+    file: `${key} = ${quote(value)}`,
+    ...option('scale', reading.scale),
+    ...option('unit', reading.unit),
+    ...option('above', limit),
+  });
 }
 
 /** The ports a data directory was made for, or nothing when it is new. */
@@ -139,12 +122,9 @@ export function openSettings(options: StackOptions): Settings {
 export function writeConfigs(settings: Settings, options: StackOptions, reading: Reading): void {
   const limit = options.limit ?? reading.defaultLimit;
   writeFileSync(settings.brokerConfig, brokerToml(settings, options.brokerPort));
-  writeFileSync(
-    settings.agentConfig(THERMOSTAT),
-    agentToml(settings, THERMOSTAT) + thermostatToml(reading, limit),
-  );
+  writeFileSync(settings.agentConfig(THERMOSTAT), thermostatToml(settings, reading, limit));
   writeFileSync(
     settings.agentConfig(AIR_CONDITIONER),
-    agentToml(settings, AIR_CONDITIONER) + airConditionerToml(settings),
+    deviceToml(AIR_CONDITIONER, placeOf(settings, AIR_CONDITIONER)),
   );
 }
