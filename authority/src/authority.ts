@@ -38,6 +38,7 @@ import { createClientCredentialsGrant } from './oauth/grants/client-credentials.
 import { createJwtBearerGrant } from './oauth/grants/jwt-bearer.js';
 import { introspectionEndpoint } from './oauth/introspect.js';
 import { createTokenIssuer } from './oauth/issue-token.js';
+import { keyRotationEndpoint } from './oauth/key-rotation.js';
 import { jwksEndpoint, metadataEndpoint } from './oauth/metadata.js';
 import { createOwnTokens } from './oauth/own-tokens.js';
 import { revocationEndpoint } from './oauth/revoke.js';
@@ -146,6 +147,11 @@ export async function createAuthority(
       await scope.register(introspectionEndpoint({ issuer, authenticateOperator, ...tokenUse }));
       await scope.register(revocationEndpoint({ audit, ...tokenUse }));
       await scope.register(enrollEndpoint({ issuer, registry, clock, audit, logger }));
+      await scope.register(
+        keyRotationEndpoint({
+          ...{ issuer, registry, authentication: counted, limits, clock, audit, logger },
+        }),
+      );
       await scope.register(
         feedEndpoint({
           ...{ issuer, registry, signingKeys, authenticateOperator, clock, logger },

@@ -20,16 +20,18 @@ import {
   signJwt,
   verifySignature,
 } from './jwt.js';
-import type { PublicKey } from './keys.js';
+import type { PublicJwk, PublicKey } from './keys.js';
 import type { Signer } from './signer.js';
 import type { NumericDate } from './time.js';
 
-/** The two places an assertion is used; one made for the other place is refused by its `typ`. */
-export type AssertionUse = 'grant' | 'client-authentication';
+/** What an assertion is used for; one made for another use is refused by its `typ`. */
+export type AssertionUse = 'grant' | 'client-authentication' | 'key-rotation';
 
+/** `typ` of each use: the one that is written, then what else is accepted. */
 const TYPES = {
-  grant: 'device-assertion+jwt',
-  'client-authentication': 'client-authentication+jwt',
+  grant: ['device-assertion+jwt', 'JWT', undefined],
+  'client-authentication': ['client-authentication+jwt', 'JWT', undefined],
+  'key-rotation': ['key-rotation+jwt'],
 } as const;
 
 /** Longest time from `iat` to `exp`, and greatest age at use. */
@@ -51,20 +53,24 @@ export interface AssertionOptions {
   /** 1 to 300; default 60. */
   readonly lifetimeSeconds?: number;
   readonly jti?: string;
+  /** The key that the signer vouches for, of a `key-rotation` (RFC 7800 3.2). */
+  readonly vouchedJwk?: PublicJwk;
 }
 
 export async function signAssertion(signer: Signer, options: AssertionOptions): Promise<string> {
   const { clientId, issuer, now, use = 'grant', lifetimeSeconds = 60, jti = newJti() } = options;
+  const { vouchedJwk: jwk } = options;
   if (!(lifetimeSeconds >= 1 && lifetimeSeconds <= ASSERTION_MAX_LIFETIME_SECONDS)) {
     throw new RangeError(`lifetimeSeconds must be 1 to ${ASSERTION_MAX_LIFETIME_SECONDS}`);
   }
-  return signJwt(signer, TYPES[use], {
+  return signJwt(signer, TYPES[use][0], {
     iss: clientId,
     sub: clientId,
     aud: issuer,
     iat: now,
     exp: now + lifetimeSeconds,
     jti,
+    ...(jwk && { cnf: { jwk } }),
   });
 }
 
@@ -75,6 +81,8 @@ export interface VerifiedAssertion {
   readonly expiresAt: NumericDate;
   /** Until then (`exp` and tolerance) the pair (`clientId`, `jti`) must be remembered as spent. */
   readonly rememberUntil: NumericDate;
+  /** `cnf` as it came: the key that the signer vouches for, if any. */
+  readonly confirmation: unknown;
 }
 
 export interface AssertionVerification {
@@ -122,7 +130,7 @@ export async function verifyAssertion(
   text: unknown,
   { issuer, use, now, findKey }: AssertionVerification,
 ): Promise<VerifiedAssertion> {
-  const jwt = readJwt(text, [TYPES[use], 'JWT', undefined]);
+  const jwt = readJwt(text, TYPES[use]);
   const clientId = issuerOf(jwt.claims);
   const key = clientId === undefined ? undefined : await findKey(clientId, jwt.kid);
   await verifySignature(jwt, key);
@@ -143,5 +151,6 @@ export async function verifyAssertion(
     jti,
     expiresAt,
     rememberUntil: expiresAt + ASSERTION_CLOCK_TOLERANCE_SECONDS,
+    confirmation: claims.cnf,
   };
 }

@@ -21,6 +21,7 @@ export {
 } from './jwt.js';
 
 export * from './key-formats.js';
+export * from './key-rotation.js';
 export * from './keys.js';
 export * from './log.js';
 export * from './minting-issuer.js';

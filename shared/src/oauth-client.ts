@@ -22,6 +22,7 @@ export interface ServerMetadata {
   readonly token_endpoint: string;
   readonly jwks_uri: string;
   readonly enrollment_endpoint?: string | undefined;
+  readonly key_rotation_endpoint?: string | undefined;
 }
 
 const metadataSchema = v.object({
@@ -29,6 +30,7 @@ const metadataSchema = v.object({
   token_endpoint: v.pipe(v.string(), v.url()),
   jwks_uri: v.pipe(v.string(), v.url()),
   enrollment_endpoint: v.optional(v.pipe(v.string(), v.url())),
+  key_rotation_endpoint: v.optional(v.pipe(v.string(), v.url())),
 });
 
 const tokenResponseSchema = v.object({

@@ -7,6 +7,7 @@
  */
 import { sign } from 'node:crypto';
 import {
+  type AssertionUse,
   type ClientId,
   generateKey,
   hashEnrollmentCode,
@@ -57,7 +58,7 @@ export interface JwtKind {
 const found = (key: PublicKey | null | undefined) =>
   key === null ? undefined : (key ?? KEY.publicKey);
 
-const assertion = (name: string, typ: string, use: 'grant' | 'client-authentication'): JwtKind => ({
+const assertion = (name: string, typ: string, use: AssertionUse): JwtKind => ({
   name,
   typ,
   claims: { iss: CLIENT_ID, sub: CLIENT_ID, aud: ISSUER, iat: NOW, exp: NOW + 60, jti: JTI },
@@ -70,6 +71,11 @@ export const CLIENT_AUTHENTICATION: JwtKind = assertion(
   'client authentication',
   'client-authentication+jwt',
   'client-authentication',
+);
+export const VOUCHER: JwtKind = assertion(
+  'voucher of a key rotation',
+  'key-rotation+jwt',
+  'key-rotation',
 );
 export const ACCESS_TOKEN: JwtKind = {
   name: 'access token',
@@ -111,6 +117,7 @@ export const ENROLLMENT_PROOF: JwtKind = {
 export const JWT_KINDS: readonly JwtKind[] = [
   GRANT,
   CLIENT_AUTHENTICATION,
+  VOUCHER,
   ACCESS_TOKEN,
   ENROLLMENT_PROOF,
 ];

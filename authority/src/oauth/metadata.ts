@@ -3,7 +3,7 @@
  *
  * Units   `max-age` in seconds.
  * Errors  none.
- * Source  RFC 8414 2 and 3, RFC 7517 5; `enrollment_endpoint` is ours.
+ * Source  RFC 8414 2 and 3, RFC 7517 5; `enrollment_endpoint` and `key_rotation_endpoint` are ours.
  *
  * @module
  */
@@ -29,6 +29,7 @@ export function metadataEndpoint(
     introspection_endpoint: `${issuer}/introspect`,
     revocation_endpoint: `${issuer}/revoke`,
     enrollment_endpoint: `${issuer}/enroll`,
+    key_rotation_endpoint: `${issuer}/key-rotation`,
     grant_types_supported: grantTypes,
     response_types_supported: [],
     // With the jwt-bearer grant the assertion alone is enough.

@@ -14,6 +14,7 @@ export const AUDIT_TYPES = [
   'audit',
   'authority',
   'enrollment',
+  'key-rotation',
   'management',
   'signing-key',
   'token',

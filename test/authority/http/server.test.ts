@@ -35,6 +35,7 @@ describe('metadata', () => {
       introspection_endpoint: `${issuer}/introspect`,
       revocation_endpoint: `${issuer}/revoke`,
       enrollment_endpoint: `${issuer}/enroll`,
+      key_rotation_endpoint: `${issuer}/key-rotation`,
       grant_types_supported: [JWT_BEARER_GRANT, 'client_credentials'],
       response_types_supported: [],
       token_endpoint_auth_methods_supported: [...CLIENT_AUTHENTICATION, 'none'],
