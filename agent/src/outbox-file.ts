@@ -7,7 +7,16 @@
  *
  * @module
  */
-import { chmodSync, closeSync, existsSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { type Logger, type NumericDate, UsageError } from '@latchkey/shared';
 import SqliteDatabase, { type Database } from 'better-sqlite3';
 import type { Qos } from './config.js';
@@ -82,6 +91,7 @@ function migrate(db: Database, path: string): void {
   if (version > MIGRATIONS.length) {
     throw new UsageError(`${path} is of a newer latchkey-agent; use that one`);
   }
+  if (version === MIGRATIONS.length) return; // no write, so that a full disk can be opened
   db.transaction(() => {
     for (const sql of MIGRATIONS.slice(version)) db.exec(sql);
     db.pragma(`user_version = ${MIGRATIONS.length}`);
@@ -96,18 +106,30 @@ function open(path: string): Database {
   }
   const db = new SqliteDatabase(path);
   try {
+    // Nobody else opens it. Without this SQLite keeps an index in a file, for which a full disk has no room.
+    db.pragma('locking_mode = EXCLUSIVE');
     db.pragma('journal_mode = WAL');
     // In WAL mode, NORMAL may forget the last commits at a power cut; what we accepted must stay (I10).
     db.pragma('synchronous = FULL');
     db.pragma(`journal_size_limit = ${JOURNAL_BYTES}`);
     migrate(db, path);
-    for (const suffix of ['-wal', '-shm']) {
-      if (existsSync(`${path}${suffix}`)) chmodSync(`${path}${suffix}`, 0o600);
-    }
+    if (existsSync(`${path}-wal`)) chmodSync(`${path}-wal`, 0o600);
     return db;
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/** What SQLite calls an I/O error, in the words of the system; empty when the disk takes writing. */
+function writeProblem(path: string): string {
+  const probe = `${path}.probe`;
+  try {
+    writeFileSync(probe, 'x', { mode: 0o600 });
+    rmSync(probe);
+    return '';
+  } catch (error) {
+    return `; ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 
@@ -117,7 +139,7 @@ function openOrReplace(path: string, logger: Logger): Database {
   } catch (error) {
     if (!(error instanceof SqliteDatabase.SqliteError)) throw error;
     if (!UNREADABLE.includes(error.code)) {
-      throw new UsageError(`${path} cannot be opened: ${error.message}`);
+      throw new UsageError(`${path} cannot be opened: ${error.message}${writeProblem(path)}`);
     }
     const aside = `${path}.damaged`;
     renameSync(path, aside);

@@ -59,8 +59,8 @@ export interface AgentStack {
   readonly broker: Running;
   startAuthority(): Promise<Running>;
   startBroker(): Promise<Running>;
-  /** A device that may publish to `devices/ID/telemetry/#`. */
-  enroll(id: string): Promise<StackDevice>;
+  /** A device that may publish to `devices/ID/telemetry/#`; `stateDir`: default a folder of `dir`. */
+  enroll(id: string, stateDir?: string): Promise<StackDevice>;
   /** Hears all telemetry over a connection of its own, until the broker ends. */
   listen(onPublish: (topic: string, payload: string) => void): Promise<void>;
 }
@@ -165,8 +165,7 @@ export async function startAgentStack(options: AgentStackOptions = {}): Promise<
       broker = await startBroker();
       return broker;
     },
-    enroll: async (id) => {
-      const stateDir = join(dir, id);
+    enroll: async (id, stateDir = join(dir, id)) => {
       const clientId = parseClientId(id);
       await enroll({ stateDir, issuer, clientId, readCode: async () => code }, { http, clock });
       return {
