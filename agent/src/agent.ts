@@ -13,7 +13,11 @@ import { createActions } from './actions.js';
 import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
 import { type Identity, openIdentity } from './identity.js';
-import { type LocalSocket, openLocalSocket } from './local-socket.js';
+import { createIssuedTokenSource } from './issued-token.js';
+import { formatMetrics } from './local/metrics.js';
+import { type LocalSockets, openLocalSockets } from './local/sockets.js';
+import { createStreams } from './local/subscribe.js';
+import { createTokenDesk } from './local/token.js';
 import { createTokenSource } from './minted-token.js';
 import type { Message } from './mqtt-connection.js';
 import { OfflineError } from './mqtt-errors.js';
@@ -26,7 +30,7 @@ import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
 import { createSubscriptions } from './subscriptions.js';
 import { keepTime } from './time-file.js';
-import { openTokenCache } from './token-cache.js';
+import { createMemoryTokenCache, openTokenCache } from './token-cache.js';
 
 export interface AgentDeps {
   readonly clock: Clock;
@@ -126,14 +130,25 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     });
     const publisher = createPublisher({ outbox, clock, logger, state });
     const subscriptions = createSubscriptions({ state, logger });
-    let socket: LocalSocket;
+    const streams = createStreams({ subscriptions, state, clock, logger });
+    const tokenDesk = createTokenDesk({
+      tokens: createIssuedTokenSource({
+        ...{ identity, signer, http, clock, logger },
+        cache: createMemoryTokenCache(),
+      }),
+      brokerResource: broker.resource,
+      clock,
+    });
+    let sockets: LocalSockets;
     try {
-      socket = await openLocalSocket({
-        path: stateFile(stateDir, 'socket'),
-        publisher,
-        outbox,
+      sockets = await openLocalSockets(stateFile(stateDir, 'socket'), config.sockets, {
+        clientId: identity.clientId,
+        ...{ publisher, outbox, streams, tokenDesk, logger },
         status: () => statusBody(state.status(), config, identity, outbox, clock),
-        logger,
+        metrics: () =>
+          formatMetrics({
+            ...{ outbox, clock, status: state.status(), subscribers: streams.count },
+          }),
       });
     } catch (error) {
       outbox.close();
@@ -183,7 +198,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     } finally {
       over.abort();
       running = undefined;
-      await socket.close();
+      await sockets.close();
       outbox.close();
     }
   };

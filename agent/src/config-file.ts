@@ -19,6 +19,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import type { AgentConfig } from './config.js';
+import { socketsSchema } from './config-sockets.js';
 import { actionSchema, inFolder, sourceSchema } from './config-sources.js';
 import { path, topicFilter, whole } from './config-values.js';
 
@@ -78,6 +79,7 @@ const configSchema = v.strictObject({
   }),
   key: v.optional(keySchema, {}),
   outbox: v.optional(outboxSchema, {}),
+  socket: v.optional(socketsSchema, []),
   source: v.optional(
     v.pipe(
       v.array(sourceSchema),
@@ -122,6 +124,7 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
       },
       alarmFilters: raw.outbox.alarm_topics,
     },
+    sockets: raw.socket.map((socket) => ({ ...socket, path: resolve(dir, socket.path) })),
     sources: raw.source.map((source) => inFolder(source, dir)),
     actions: raw.action,
     workingDir: dir,

@@ -107,12 +107,27 @@ export interface KeyConfig {
   readonly sshAgentSocket: string | undefined;
 }
 
+/** A local socket beside the one in the state folder. */
+export interface SocketConfig {
+  readonly path: string;
+  readonly mode: number;
+  /** Name or number; that of the agent's process when `undefined`. */
+  readonly group: string | undefined;
+  readonly rules: {
+    readonly publish: readonly FilterTemplate[];
+    readonly subscribe: readonly FilterTemplate[];
+    readonly resources: readonly ResourceId[];
+    readonly hasOutbox: boolean;
+  };
+}
+
 export interface AgentConfig {
   readonly stateDir: string;
   readonly logLevel: LogLevel;
   readonly key: KeyConfig;
   readonly broker: BrokerConfig;
   readonly outbox: OutboxConfig;
+  readonly sockets: readonly SocketConfig[];
   readonly sources: readonly SourceConfig[];
   readonly actions: readonly ActionConfig[];
   /** Folder in which commands run: that of the config file. */

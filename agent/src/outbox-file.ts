@@ -52,6 +52,8 @@ export interface OutboxFile {
   agedBefore(acceptedAt: NumericDate): readonly number[];
   /** That one if it is there, or all. */
   sequences(sequence: number | null): readonly number[];
+  /** When the oldest message was accepted, of those that came with a clock. */
+  oldestAt(): NumericDate | undefined;
   totals(): { readonly messages: number; readonly bytes: number };
   /** Moves the write-ahead log into the file. Throws when there is no room. */
   foldJournal(): void;
@@ -199,6 +201,9 @@ export function openOutboxFile(path: string, logger: Logger): OutboxFile {
   const selectTotals = db.prepare<[], { messages: number; bytes: number }>(
     `SELECT count(*) AS messages, coalesce(sum(${size}), 0) AS bytes FROM message`,
   );
+  const selectOldestAt = db
+    .prepare<[], number | null>('SELECT min(accepted_at) FROM message')
+    .pluck();
   return {
     get isOpen() {
       return db.open;
@@ -224,6 +229,7 @@ export function openOutboxFile(path: string, logger: Logger): OutboxFile {
     firstToDrop: () => selectFirstToDrop.get(),
     agedBefore: (acceptedAt) => selectAged.all(acceptedAt),
     sequences: (sequence) => selectSequences.all({ sequence }),
+    oldestAt: () => selectOldestAt.get() ?? undefined,
     totals: () => selectTotals.get() as { messages: number; bytes: number },
     foldJournal: () => void db.pragma('wal_checkpoint(TRUNCATE)'),
     close: () => void db.close(),

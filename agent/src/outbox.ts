@@ -16,6 +16,7 @@ import {
   type Clock,
   type Logger,
   matches,
+  type NumericDate,
   parseTopicName,
   type TopicFilter,
 } from '@latchkey/shared';
@@ -51,6 +52,8 @@ export interface Outbox {
   drop(which: { readonly sequence: number } | 'all'): Promise<number>;
   readonly messages: number;
   readonly bytes: number;
+  /** When the oldest message was accepted; `undefined` when there is none or the clock was not set. */
+  readonly oldestAt: NumericDate | undefined;
   /** Writes what is left to write. */
   close(): void;
 }
@@ -238,6 +241,9 @@ export function openOutbox(deps: {
     },
     get bytes() {
       return bytes;
+    },
+    get oldestAt() {
+      return messages > removed.size ? file.oldestAt() : undefined;
     },
     close: () => {
       clearTimeout(groupTimer);

@@ -172,9 +172,9 @@ export function createPublisher(deps: {
       await accept(message);
     },
     publishAndWait: async (message, timeoutMs) => {
-      if (waiters.size >= MAX_WAITING)
-        throw new OfflineError('too many programs wait for the broker');
       const sequence = await accept(message);
+      if (waiters.size >= MAX_WAITING)
+        throw new OfflineError('accepted; too many programs wait for the broker already');
       const timer = new AbortController();
       const answered = new Promise<void>((resolve, reject) => {
         waiters.set(sequence, { resolve, reject });

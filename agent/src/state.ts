@@ -14,15 +14,17 @@ import type { Clock, Logger, NumericDate } from '@latchkey/shared';
  * `connecting`: waiting for the broker. `online`. `renewing`: online, and asking for the next token.
  * `backing-off`: waiting before the next try. `offline`: not running. `stopped`: an operator is needed.
  */
-export type AgentState =
-  | 'enrolling'
-  | 'obtaining'
-  | 'connecting'
-  | 'online'
-  | 'renewing'
-  | 'backing-off'
-  | 'offline'
-  | 'stopped';
+export const AGENT_STATES = [
+  'enrolling',
+  'obtaining',
+  'connecting',
+  'online',
+  'renewing',
+  'backing-off',
+  'offline',
+  'stopped',
+] as const;
+export type AgentState = (typeof AGENT_STATES)[number];
 
 const COUNTERS = [
   'connections',
@@ -31,6 +33,8 @@ const COUNTERS = [
   'refused',
   'dropped',
   'received',
+  'delivered',
+  'droppedDeliveries',
   'droppedReadings',
   'failedReadings',
   'unchangedReadings',

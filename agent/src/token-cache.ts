@@ -93,17 +93,7 @@ export async function orLogged(change: Promise<void>, logger: Logger): Promise<v
   }
 }
 
-export async function openTokenCache(stateDir: string): Promise<TokenCache> {
-  const path = stateFile(stateDir, 'tokens');
-  const tokens = parseFile(await readPrivateFile(path));
-  // One write at a time: each writes the map as it is by then.
-  let lastWrite: Promise<void> = Promise.resolve();
-  const save = (): Promise<void> => {
-    const write = lastWrite.then(() => writePrivateFile(path, formatFile(tokens)));
-    lastWrite = write.catch(() => undefined);
-    return write;
-  };
-
+function createTokenCache(tokens: Map<string, AccessToken>, save: () => Promise<void>): TokenCache {
   return {
     get: (purpose, now) => {
       const token = tokens.get(keyOfPurpose(purpose));
@@ -127,4 +117,21 @@ export async function openTokenCache(stateDir: string): Promise<TokenCache> {
       await save();
     },
   };
+}
+
+/** Tokens of this run alone, that no file holds: those that programs on the device ask for. */
+export function createMemoryTokenCache(): TokenCache {
+  return createTokenCache(new Map(), async () => undefined);
+}
+
+export async function openTokenCache(stateDir: string): Promise<TokenCache> {
+  const path = stateFile(stateDir, 'tokens');
+  const tokens = parseFile(await readPrivateFile(path));
+  // One write at a time: each writes the map as it is by then.
+  let lastWrite: Promise<void> = Promise.resolve();
+  return createTokenCache(tokens, () => {
+    const write = lastWrite.then(() => writePrivateFile(path, formatFile(tokens)));
+    lastWrite = write.catch(() => undefined);
+    return write;
+  });
 }

@@ -164,7 +164,9 @@ test.each([
   { name: 'POST to the outbox', method: 'POST', path: '/outbox', body: '', status: 405 },
   { name: 'GET of one message', method: 'GET', path: '/outbox/1', body: '', status: 405 },
   { name: 'no number', method: 'DELETE', path: '/outbox/x', body: '', status: 404 },
-  { name: 'unknown path', method: 'GET', path: '/token', body: '', status: 404 },
+  { name: 'unknown path', method: 'GET', path: '/tokens', body: '', status: 404 },
+  { name: 'GET of a token', method: 'GET', path: '/token', body: '', status: 405 },
+  { name: 'no messages', method: 'POST', path: '/publish', body: '[]', status: 400 },
 ])('refuses $name', async ({ method, path, body, status }) => {
   const { broker, startAgent, ask } = await setUp();
   await startAgent();

@@ -48,6 +48,8 @@ export interface AedesBroker {
   /** Resolves at the next PUBLISH on the topic, or when there was one. */
   published(topic: string, count?: number): Promise<SeenPublish>;
   connected(count: number): Promise<void>;
+  /** Resolves when a client gives up this filter. */
+  unsubscribed(filter: string): Promise<void>;
 }
 
 export async function startAedesBroker(
@@ -164,6 +166,12 @@ export async function startAedesBroker(
       return ofTopic()[count - 1]!;
     },
     connected: (count) => until(() => connects.length >= count),
+    unsubscribed: (filter) =>
+      new Promise((resolve) => {
+        aedes.on('unsubscribe', (filters) => {
+          if (filters.includes(filter)) resolve();
+        });
+      }),
   };
   onTestFinished(async () => {
     await self.stop();

@@ -3,13 +3,13 @@
  *
  * Units   sizes in bytes, ages as instants in ISO 8601.
  * Errors  exit code 1 when nothing was dropped, 3 when no agent runs.
- * Source  `local-socket.ts`.
+ * Source  `local/routes.ts`.
  *
  * @module
  */
 import { resolve } from 'node:path';
 import { EXIT, formatInstant, UsageError } from '@latchkey/shared';
-import { askAgent, type LocalAnswer } from '../local-client.js';
+import { askAgent, type LocalAnswer } from '../local/ask.js';
 import { type Io, writeLine } from './io.js';
 
 export interface OutboxListOptions {

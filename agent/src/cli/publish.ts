@@ -4,13 +4,13 @@
  * Units   sizes in bytes.
  * Errors  exit code 1 when it was refused or cannot be kept, 3 when no agent runs or, with
  *         `--wait`, the broker did not acknowledge in time.
- * Source  `local-socket.ts`.
+ * Source  `local/routes.ts`.
  *
  * @module
  */
 import { resolve } from 'node:path';
 import { EXIT, parseTopicName, UsageError } from '@latchkey/shared';
-import { askAgent } from '../local-client.js';
+import { askAgent } from '../local/ask.js';
 import { type Io, readAll, writeLine } from './io.js';
 
 export interface PublishOptions {

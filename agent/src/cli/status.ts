@@ -10,7 +10,7 @@
 import { resolve } from 'node:path';
 import { EXIT, formatInstant, UnreachableError } from '@latchkey/shared';
 import { readIdentity } from '../identity.js';
-import { askAgent } from '../local-client.js';
+import { askAgent } from '../local/ask.js';
 import { checkStateDir, readPrivateFile, stateFile } from '../private-file.js';
 import { type Io, writeLine } from './io.js';
 

@@ -3,13 +3,13 @@
  *
  * Units   milliseconds.
  * Errors  `UnreachableError` when no agent runs on the state folder.
- * Source  `local-socket.ts`.
+ * Source  `routes.ts`.
  *
  * @module
  */
 import { request } from 'node:http';
 import { UnreachableError } from '@latchkey/shared';
-import { stateFile } from './private-file.js';
+import { stateFile } from '../private-file.js';
 
 /** Longer than the agent waits for an acknowledgement. */
 const TIMEOUT_MS = 60_000;
