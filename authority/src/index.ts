@@ -41,6 +41,7 @@ export * from './registry/revoked-tokens.js';
 export * from './registry/signing-key-store.js';
 export { startCheckpoints } from './registry/sqlite/checkpoints.js';
 export { createGroupCommit, type GroupCommit } from './registry/sqlite/group-commit.js';
+export { createLogSync, type LogSync } from './registry/sqlite/log-sync.js';
 export {
   openSqliteRegistry,
   type SqliteRegistryOptions,

@@ -20,6 +20,7 @@ import { openDatabase } from './database.js';
 import { createEnrollments } from './enrollments.js';
 import { createFeed } from './feed.js';
 import { createGroupCommit } from './group-commit.js';
+import { createLogSync } from './log-sync.js';
 import { createPermissions } from './permissions.js';
 import { createResources } from './resources.js';
 import { createRevokedTokens } from './revoked-tokens.js';
@@ -65,10 +66,15 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
   const revokedTokens = createRevokedTokens({ db, clock });
   const signingKeys = createSigningKeyTable({ db });
   const feed = createFeed({ db });
-  const group = createGroupCommit({ db });
+  const logSync = createLogSync({ db });
+  const group = createGroupCommit({ db, logSync });
   const auditLog = createAuditLog({ db, clock });
   const audited = createAuditedChanges({ db, auditLog });
-  const write = <Result>(work: () => Result) => run(() => audited.change(work));
+  const write = <Result>(work: () => Result) =>
+    run(() => {
+      logSync.requireSound();
+      return audited.change(work);
+    });
   return {
     createResource: (resource) => write(() => resources.create(resource)),
     resource: (identifier) => run(() => resources.resource(identifier)),
@@ -141,8 +147,9 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
     cutEvents: (before) => run(() => auditLog.cut(before)),
     close: () =>
       run(async () => {
-        group.flush();
+        await group.drained();
         await checkpoints?.stop();
+        logSync.close();
         db.close();
       }),
   };
