@@ -230,8 +230,9 @@ export function createConnectHooks(deps: {
         if (packet.clean === false) await narrow(client, admission.context);
         return admission;
       };
-      withinTime(work())
-        .then((admission) => {
+      const decide = async (): Promise<void> => {
+        try {
+          const admission = await withinTime(work());
           if (client.closed) return; // Aedes forgets the answer too
           if (clock.now() >= admission.context.expiresAt) {
             const detail = 'expired: while it was verified';
@@ -240,16 +241,17 @@ export function createConnectHooks(deps: {
           open(client, packet, admission);
           client.clean = isClean;
           answer(null, true);
-        })
-        .catch(refuse)
-        .finally(() => {
+        } catch (thrown) {
+          refuse(thrown);
+        } finally {
           pendings.delete(client);
           // Aedes keeps the packet as long as the connection; the token in it has done its work.
           // Not deleted: an object that lost a property is kept as a table, larger, for good.
           Object.assign(packet, { password: undefined });
           if (tokenIn === 'username') Object.assign(packet, { username: undefined });
-        })
-        .catch(() => undefined);
+        }
+      };
+      decide().catch(() => undefined);
     };
 
   return { preConnect, authenticate: authenticateHook };

@@ -227,7 +227,7 @@ export function installHooks(broker: Aedes, deps: InstallDeps): () => void {
       bySessionClient.set(client, session);
       inbound.begin(client, packet.clean === true);
       const conn: Duplex = client.conn;
-      conn.once('close', () => {
+      conn.on('close', () => {
         sessions.end(session);
         inbound.end(client);
       });

@@ -15,7 +15,8 @@ import type { Aedes, Client } from './aedes-types.js';
 function isolate(owner: object, names: readonly string[]): void {
   for (const name of names) {
     const table: unknown = Reflect.get(owner, name);
-    if (typeof table === 'object' && table !== null) Object.setPrototypeOf(table, null);
+    if (typeof table !== 'object' || table === null) continue;
+    if (Object.getPrototypeOf(table) !== null) Object.setPrototypeOf(table, null);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Tokens that were verified before, so that a fleet that reconnects costs hashes, not signatures.
  *
- * A token is known by the SHA-256 of its text; only the canonical text of a token verifies, so there
+ * A token is known by the SHA-256 of its bytes; only the canonical text of a token verifies, so there
  * is one. Only what passed every check gets in, the least recently used leaves first, and all of
  * them leave when the issuer takes a key back.
  *
@@ -20,9 +20,9 @@ export interface KnownTokens {
    * A token that was verified before and would be again, or else `verify`'s, which is
    * remembered. What `verify` rejects is not.
    */
-  findOr(text: string, verify: () => Promise<VerifiedToken>): Promise<VerifiedToken>;
+  findOr(bytes: Uint8Array, verify: () => Promise<VerifiedToken>): Promise<VerifiedToken>;
   /** Whether it would be found now. */
-  has(text: string): boolean;
+  has(bytes: Uint8Array): boolean;
   /** Forgets all, and whatever is being verified now. */
   clear(): void;
   readonly size: number;
@@ -42,25 +42,27 @@ export function createKnownTokens(deps: {
   /** In the order of their last use. */
   let entries = new Map<string, Known>();
 
-  // In one call, which leaves no object of C++ to be collected. No JWT has a character beyond ASCII.
-  const hashOf = (text: string): string => hashOnce('sha256', text, 'base64url');
-  const find = (hash: string): VerifiedToken | undefined => {
+  // In one call, which leaves no object of C++ to be collected.
+  const hashOf = (bytes: Uint8Array): string => hashOnce('sha256', bytes, 'base64url');
+  const isGood = ({ token, verifiedAt }: Known): boolean => {
     const now = clock.now();
-    const known = entries.get(hash);
-    const isGood = known !== undefined && known.verifiedAt <= now && now < known.token.expiresAt;
-    return isGood ? known.token : undefined;
+    return verifiedAt <= now && now < token.expiresAt;
   };
 
   return {
-    has: (text) => find(hashOf(text)) !== undefined,
-    findOr: async (text, verify) => {
-      const hash = hashOf(text);
+    has: (bytes) => {
+      const known = entries.get(hashOf(bytes));
+      return known !== undefined && isGood(known);
+    },
+    findOr: async (bytes, verify) => {
+      const hash = hashOf(bytes);
       const known = entries.get(hash);
-      const found = find(hash);
-      entries.delete(hash);
-      if (known !== undefined && found !== undefined) {
-        entries.set(hash, known);
-        return found;
+      if (known !== undefined) {
+        entries.delete(hash);
+        if (isGood(known)) {
+          entries.set(hash, known);
+          return known.token;
+        }
       }
       const present = entries;
       const token = await verify();

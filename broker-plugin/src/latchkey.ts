@@ -198,7 +198,7 @@ function assemble(options: LatchkeyOptions, state: BrokerState | undefined): Lat
     protection,
     isTokenKnown: (request) => {
       const token = tokenOf(request, tokenIn);
-      return token !== undefined && knownTokens.has(Buffer.from(token).toString('latin1'));
+      return token !== undefined && knownTokens.has(token);
     },
   });
   const withinTime = createTimeLimit({

@@ -94,8 +94,11 @@ export function createPacketLimits(deps: {
     if (parser === undefined || parser.client !== client) return false;
     const methods = methodsOf(Object.getPrototypeOf(parser) as Partial<Methods>);
     if (methods === undefined) return false;
-    const { _parseLength, _parseSubscribe } = methods;
-    Object.assign(parser, isMqtt5(client) ? methods : { _parseLength, _parseSubscribe });
+    if (isMqtt5(client)) Object.assign(parser, methods);
+    else {
+      parser._parseLength = methods._parseLength;
+      parser._parseSubscribe = methods._parseSubscribe;
+    }
     return true;
   };
 }

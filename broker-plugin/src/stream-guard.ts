@@ -82,6 +82,12 @@ type Problem = Fault | 'connect-timeout' | 'too-many-pending';
 /** The log tells once in this time that there are too many. */
 const TELL_AGAIN_SECONDS = 60;
 
+/** All chunks as one; nearly always there is one, and nothing to copy. */
+function inOne(chunks: readonly Uint8Array[]): Uint8Array {
+  const [first] = chunks;
+  return first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks);
+}
+
 export function createStreamGuards(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -149,13 +155,13 @@ export function createStreamGuards(deps: {
     gate.size += bytes.length;
     if (gate.connectLength === undefined) {
       // At most five small copies: five bytes always tell the length.
-      const length = connectFrameLength(Buffer.concat(gate.chunks), limits.connectBytes);
+      const length = connectFrameLength(inOne(gate.chunks), limits.connectBytes);
       if (typeof length === 'string') return refuseFault(gate, length);
       gate.connectLength = length;
     }
     const { connectLength } = gate;
     if (connectLength === undefined || gate.size < connectLength) return true;
-    const all = Buffer.concat(gate.chunks);
+    const all = inOne(gate.chunks);
     gate.chunks = [];
     gate.size = 0;
     gate.isHolding = true;
@@ -216,7 +222,7 @@ export function createStreamGuards(deps: {
 
     gates.set(stream, gate);
     collecting.add(gate);
-    stream.once('close', forget);
+    stream.on('close', forget);
     // What came before the guard was set is taken out of the buffer and goes the same way.
     const early: unknown = stream.readableLength > 0 ? stream.read() : null;
     stream.push = guardedPush;

@@ -20,7 +20,8 @@ import {
   JwtError,
   MAX_JWT_BYTES,
   type NumericDate,
-  peekIssuer,
+  type ParsedJwt,
+  parseJwt,
   type TopicRights,
 } from '@latchkey/shared';
 import type { KnownTokens } from './known-tokens.js';
@@ -56,7 +57,7 @@ export interface SessionContext extends VerifiedToken {
 export interface TokenVerifier {
   isFor(issuer: string): boolean;
   /** `issuer` is what `isFor` said yes to. Rejects with `JwtError`, or with `UnavailableError`. */
-  verify(text: string, issuer: string): Promise<VerifiedToken>;
+  verify(jwt: ParsedJwt, issuer: string): Promise<VerifiedToken>;
 }
 
 /**
@@ -94,18 +95,19 @@ export function createVerifyToken(deps: {
     });
   };
 
-  const verify = async (text: string): Promise<VerifiedToken> => {
-    const issuer = peekIssuer(text);
-    const verifier = issuer === undefined ? undefined : verifiers.find((one) => one.isFor(issuer));
+  const verify = async (bytes: Uint8Array): Promise<VerifiedToken> => {
+    const { buffer, byteOffset, byteLength } = bytes;
     try {
-      if (issuer !== undefined && verifier !== undefined) {
-        return checkNamespace(await verifier.verify(text, issuer));
+      const jwt = parseJwt(Buffer.from(buffer, byteOffset, byteLength).toString('latin1'));
+      const { iss } = jwt.claims;
+      if (typeof iss === 'string') {
+        const verifier = verifiers.find((one) => one.isFor(iss));
+        if (verifier !== undefined) return checkNamespace(await verifier.verify(jwt, iss));
       }
     } catch (error) {
       throw error instanceof JwtError ? refusal(error) : error;
     }
-    const detail = issuer === undefined ? 'malformed: no JWT' : 'issuer: iss is another issuer';
-    throw new InvalidTokenError(INVALID_TOKEN, { detail });
+    throw new InvalidTokenError(INVALID_TOKEN, { detail: 'issuer: iss is another issuer' });
   };
 
   return async (bytes) => {
@@ -115,7 +117,6 @@ export function createVerifyToken(deps: {
     if (bytes.length > MAX_JWT_BYTES) {
       throw new InvalidTokenError(INVALID_TOKEN, { detail: 'too long for a token' });
     }
-    const text = Buffer.from(bytes).toString('latin1');
-    return admit(await knownTokens.findOr(text, () => verify(text)));
+    return admit(await knownTokens.findOr(bytes, () => verify(bytes)));
   };
 }

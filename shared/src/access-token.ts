@@ -18,9 +18,11 @@ import {
 import type { JsonObject } from './json.js';
 import {
   checkAudience,
+  checkHeader,
   jtiClaim,
   lifetimeClaims,
-  readJwt,
+  type ParsedJwt,
+  parseJwt,
   signJwt,
   type VerifyingKey,
   verifySignature,
@@ -31,6 +33,8 @@ import type { NumericDate } from './time.js';
 import type { VerifyingAlgorithm } from './token-algorithms.js';
 
 const TYPE = 'at+jwt';
+/** RFC 9068 4: both spellings. */
+const TYPES = [TYPE, `application/${TYPE}`] as const;
 
 /** Bounds and default of a token's lifetime. */
 export const TOKEN_MIN_LIFETIME_SECONDS = 60;
@@ -138,23 +142,32 @@ export async function verifyOwnToken(
   text: unknown,
   options: Omit<AccessTokenVerification, 'audience'>,
 ): Promise<VerifiedOwnToken> {
-  const { claims, ...token } = await verifyForAnyone(text, options);
+  const { claims, ...token } = await verifyForAnyone(parseJwt(text), options);
   return { ...token, audience: readAudience(claims.aud), scope: readScope(claims) };
 }
 
 /** Verifies a token as RFC 9068 4 says, and everything that a JWT library leaves to its caller. */
 export async function verifyAccessToken(
   text: unknown,
-  { audience, ...options }: AccessTokenVerification,
+  options: AccessTokenVerification,
 ): Promise<VerifiedAccessToken> {
-  const { claims, ...token } = await verifyForAnyone(text, options);
-  checkAudience(claims, audience);
-  return { ...token, scope: readScope(claims) };
+  return verifyParsedAccessToken(parseJwt(text), options);
+}
+
+/** As `verifyAccessToken`, of a token that was parsed to see whose it is. */
+export async function verifyParsedAccessToken(
+  jwt: ParsedJwt,
+  options: AccessTokenVerification,
+): Promise<VerifiedAccessToken> {
+  const token = await verifyForAnyone(jwt, options);
+  const { claims, clientId, jti, kid, issuedAt, expiresAt } = token;
+  checkAudience(claims, options.audience);
+  return { clientId, jti, kid, issuedAt, expiresAt, scope: readScope(claims) };
 }
 
 /** All checks but those of `aud` and `scope`, which are the caller's. */
 async function verifyForAnyone(
-  text: unknown,
+  parsed: ParsedJwt,
   {
     issuer,
     now,
@@ -162,7 +175,7 @@ async function verifyForAnyone(
     algorithms = SIGNING_ALGORITHMS,
   }: Omit<AccessTokenVerification, 'audience'>,
 ): Promise<Omit<VerifiedAccessToken, 'scope'> & { readonly claims: JsonObject }> {
-  const jwt = readJwt(text, [TYPE, `application/${TYPE}`], algorithms);
+  const jwt = checkHeader(parsed, TYPES, algorithms);
   const { claims, kid } = jwt;
   // Before the key is looked up: a stranger's token must not make us fetch our issuer's keys.
   if (claims.iss !== issuer)
@@ -179,6 +192,7 @@ async function verifyForAnyone(
     });
   }
   const jti = jtiClaim(claims);
-  const lifetime = lifetimeClaims(claims, { now, maxSeconds: TOKEN_MAX_LIFETIME_SECONDS });
-  return { clientId, jti, kid, ...lifetime, claims };
+  const maxSeconds = TOKEN_MAX_LIFETIME_SECONDS;
+  const { issuedAt, expiresAt } = lifetimeClaims(claims, { now, maxSeconds });
+  return { clientId, jti, kid, issuedAt, expiresAt, claims };
 }

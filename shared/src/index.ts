@@ -15,7 +15,8 @@ export * from './issuer-keys.js';
 export * from './json.js';
 export {
   MAX_JWT_BYTES,
-  peekIssuer,
+  type ParsedJwt,
+  parseJwt,
   TOKEN_CLOCK_TOLERANCE_SECONDS,
   type VerifyingKey,
 } from './jwt.js';

@@ -31,9 +31,17 @@ const MAX_KID_LENGTH = 256;
 /** Year 9999: later instants are a mistake or an attack (`1e400` becomes Infinity). */
 const MAX_INSTANT = 253_402_300_799;
 
-/** Header and claims of a JWT whose form is right and whose signature was not checked yet. */
-export interface UnverifiedJwt {
+/** A JWT of which nothing but the form was checked, parsed once for all who look at it. */
+export interface ParsedJwt {
   /** What the signature is over: header and payload as they came (RFC 7515 5.2). */
+  readonly signingInput: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly header: JsonObject;
+  readonly claims: JsonObject;
+}
+
+/** A JWT whose header is right too; the signature was not checked yet. */
+export interface UnverifiedJwt {
   readonly signingInput: Uint8Array;
   readonly signature: Uint8Array;
   readonly alg: VerifyingAlgorithm;
@@ -63,24 +71,38 @@ export interface VerifyingKey {
 }
 
 /**
- * Reads a compact JWT without trusting it. Refuses every other spelling of the same token, so that
- * caches and lists keyed by the text cannot be bypassed (STANDARDS 3.13). `algorithms` are those of
- * Ed25519 unless the caller allows others.
+ * Parses a compact JWT without trusting it. Refuses every other spelling of the same token, so that
+ * caches and lists keyed by the text cannot be bypassed (STANDARDS 3.13).
  */
-export function readJwt(
-  text: unknown,
-  allowedTypes: readonly (string | undefined)[],
-  algorithms: readonly VerifyingAlgorithm[] = SIGNING_ALGORITHMS,
-): UnverifiedJwt {
+export function parseJwt(text: unknown): ParsedJwt {
   if (typeof text !== 'string' || text.length > MAX_JWT_BYTES || !COMPACT.test(text)) {
     return fail('malformed', `not a compact JWT of at most ${MAX_JWT_BYTES} bytes`);
   }
   const [headerPart, payloadPart, signaturePart] = text.split('.') as [string, string, string];
-  const signature = decodeCanonicalBase64url(signaturePart) ?? new Uint8Array();
-  if (!algorithms.some((alg) => isSignatureLength(alg, signature.length))) {
-    return fail('malformed', 'the signature is not canonical base64url of the right length');
+  const signature = decodeCanonicalBase64url(signaturePart);
+  if (signature === undefined) {
+    return fail('malformed', 'the signature is not canonical base64url');
   }
-  const header = readPart(headerPart, 'header');
+  return {
+    signingInput: Buffer.from(text.slice(0, -signaturePart.length - 1), 'latin1'),
+    signature,
+    header: readPart(headerPart, 'header'),
+    claims: readPart(payloadPart, 'payload'),
+  };
+}
+
+/**
+ * Checks the header of a parsed JWT. `algorithms` are those of Ed25519 unless the caller allows
+ * others.
+ */
+export function checkHeader(
+  { signingInput, signature, header, claims }: ParsedJwt,
+  allowedTypes: readonly (string | undefined)[],
+  algorithms: readonly VerifyingAlgorithm[] = SIGNING_ALGORITHMS,
+): UnverifiedJwt {
+  if (!algorithms.some((alg) => isSignatureLength(alg, signature.length))) {
+    return fail('malformed', 'the signature is not of the right length');
+  }
   for (const name of FORBIDDEN_HEADERS) {
     if (Object.hasOwn(header, name)) fail('header', 'a header member is not allowed', name);
   }
@@ -93,22 +115,15 @@ export function readJwt(
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID_LENGTH)) {
     return fail('header', 'kid is not a short string', 'kid');
   }
-  const signingInput = Buffer.from(text.slice(0, -signaturePart.length - 1), 'latin1');
-  return { signingInput, signature, alg, kid, claims: readPart(payloadPart, 'payload') };
+  return { signingInput, signature, alg, kid, claims };
 }
 
-/**
- * The issuer that an untrusted JWT names, to choose who verifies it; `undefined` when it cannot be read.
- * Nothing is checked that a verification does not check again.
- */
-export function peekIssuer(text: string): string | undefined {
-  if (text.length > MAX_JWT_BYTES || !COMPACT.test(text)) return undefined;
-  try {
-    const { iss } = readPart(text.slice(text.indexOf('.') + 1, text.lastIndexOf('.')), 'payload');
-    return typeof iss === 'string' ? iss : undefined;
-  } catch {
-    return undefined;
-  }
+/** Parses a compact JWT and checks its header. */
+export function readJwt(
+  text: unknown,
+  allowedTypes: readonly (string | undefined)[],
+): UnverifiedJwt {
+  return checkHeader(parseJwt(text), allowedTypes);
 }
 
 /** The base point as public key: well-formed, and nobody's. Checking against it costs what a real check does. */

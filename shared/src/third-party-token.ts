@@ -15,8 +15,9 @@ import { JwtError } from './errors.js';
 import type { JsonObject } from './json.js';
 import {
   checkAudience,
+  checkHeader,
   lifetimeClaims,
-  readJwt,
+  type ParsedJwt,
   stringClaim,
   type VerifyingKey,
   verifySignature,
@@ -87,7 +88,7 @@ function checkKind(claims: JsonObject, requiredClaims: ReadonlyMap<string, strin
 
 /** Verifies all that does not depend on where a server puts the client id and the scopes. */
 export async function verifyThirdPartyToken(
-  text: unknown,
+  parsed: ParsedJwt,
   {
     now,
     findKey,
@@ -101,7 +102,7 @@ export async function verifyThirdPartyToken(
   },
 ): Promise<VerifiedThirdPartyToken> {
   const types = rules.types.flatMap((type) => HEADER_TYPES[type]);
-  const jwt = readJwt(text, types, rules.algorithms);
+  const jwt = checkHeader(parsed, types, rules.algorithms);
   const { claims, kid } = jwt;
   // Before the key is looked up: a stranger's token must not make us fetch the issuer's keys.
   if (claims.iss !== rules.issuer) {

@@ -19,7 +19,7 @@ function setup(maxEntries = 3) {
   const contextOf = (text: string, ttlSeconds: number) =>
     ({ clientId: text, expiresAt: clock.now() + ttlSeconds }) as unknown as VerifiedToken;
   const find = (text: string, ttlSeconds = TTL) =>
-    known.findOr(text, async () => {
+    known.findOr(Buffer.from(text), async () => {
       verified.push(text);
       return contextOf(text, ttlSeconds);
     });
@@ -48,7 +48,7 @@ test.each([
 
 test('I2: a token that is refused is not remembered, nor is what it was before', async () => {
   const { known, clock, verified, find } = setup();
-  const refuse = () => known.findOr('a', () => Promise.reject(new Error('refused')));
+  const refuse = () => known.findOr(Buffer.from('a'), () => Promise.reject(new Error('refused')));
   await expect(refuse()).rejects.toThrow('refused');
   await find('a');
   clock.set(clock.now() + TTL);
@@ -91,7 +91,7 @@ test('I11: never more entries than the bound, and never another answer than veri
 test('a token that was under way while everything was forgotten is not remembered', async () => {
   const { known, clock } = setup();
   let finish: ((context: VerifiedToken) => void) | undefined;
-  const slow = known.findOr('a', () => new Promise((resolve) => (finish = resolve)));
+  const slow = known.findOr(Buffer.from('a'), () => new Promise((resolve) => (finish = resolve)));
   known.clear();
   finish?.({ expiresAt: clock.now() + TTL } as VerifiedToken);
   await slow;

@@ -1,5 +1,10 @@
 /** Access tokens of other authorization servers: RFC 9068 4, RFC 8725 3. */
-import { type JwtError, type ThirdPartyTokenRules, verifyThirdPartyToken } from '@latchkey/shared';
+import {
+  type JwtError,
+  parseJwt,
+  type ThirdPartyTokenRules,
+  verifyThirdPartyToken,
+} from '@latchkey/shared';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KEY, NOW, type Part, signedJwt } from '../helpers/jwts.ts';
@@ -19,8 +24,8 @@ const tokenOf = (claims: object = {}, header: object = {}): string =>
     { alg: 'EdDSA', typ: 'at+jwt', kid: 'k', ...header },
     JSON.parse(JSON.stringify({ ...CLAIMS, ...claims })),
   );
-const verify = (text: unknown, rules: Partial<ThirdPartyTokenRules> = {}, now = NOW) =>
-  verifyThirdPartyToken(text, {
+const verify = async (text: unknown, rules: Partial<ThirdPartyTokenRules> = {}, now = NOW) =>
+  verifyThirdPartyToken(parseJwt(text), {
     ...{ ...RULES, ...rules, now },
     findKey: (kid) => (kid === 'k' ? KEY.publicKey : undefined),
   });
@@ -119,7 +124,7 @@ test('a token of another issuer makes nobody look for a key', async () => {
   const findKey = () => {
     throw new Error('looked');
   };
-  const refused = verifyThirdPartyToken(tokenOf({ iss: 'https://x' }), {
+  const refused = verifyThirdPartyToken(parseJwt(tokenOf({ iss: 'https://x' })), {
     ...RULES,
     now: NOW,
     findKey,

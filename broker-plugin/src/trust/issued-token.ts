@@ -12,7 +12,7 @@ import {
   type Clock,
   type Issuer,
   type ResourceId,
-  verifyAccessToken,
+  verifyParsedAccessToken,
 } from '@latchkey/shared';
 import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
@@ -27,9 +27,9 @@ export function createIssuedTokens(deps: {
   const { issuer, audience, clock, compileRights, findKey } = deps;
   return {
     isFor: (other) => other === issuer,
-    verify: async (text) => {
+    verify: async (jwt) => {
       const now = clock.now();
-      const token = await verifyAccessToken(text, { issuer, audience, now, findKey });
+      const token = await verifyParsedAccessToken(jwt, { issuer, audience, now, findKey });
       const { clientId, jti, kid, issuedAt, expiresAt, scope } = token;
       const rights = compileRights(scope.topicScopes, clientId);
       return Object.freeze({ issuer, clientId, jti, kid, issuedAt, expiresAt, rights });

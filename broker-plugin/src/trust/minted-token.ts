@@ -22,7 +22,7 @@ import {
   type NumericDate,
   type ResourceId,
   UnavailableError,
-  verifyAccessToken,
+  verifyParsedAccessToken,
 } from '@latchkey/shared';
 import type { CompileRights } from '../rights-compiler.js';
 import type { TokenVerifier } from '../verify-token.js';
@@ -69,7 +69,7 @@ export function createMintedTokens(deps: {
   const publicKeys = createPublicKeyCache();
   return {
     isFor: (iss) => mintingClientOf(issuer, iss) !== undefined,
-    verify: async (text, iss) => {
+    verify: async (jwt, iss) => {
       const now = clock.now();
       assertFresh(clients, now, maxStalenessSeconds);
       const minter = mintingClientOf(issuer, iss);
@@ -79,7 +79,7 @@ export function createMintedTokens(deps: {
         // The registry checked the point when the key was registered (I9), and the feed is signed.
         return key && publicKeys.restore(key);
       };
-      const token = await verifyAccessToken(text, {
+      const token = await verifyParsedAccessToken(jwt, {
         issuer: iss as Issuer,
         audience,
         now,

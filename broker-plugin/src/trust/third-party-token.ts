@@ -50,9 +50,9 @@ export function createThirdPartyTokens(deps: {
   const { issuer, name, scopeClaim, scopeAliases: aliases, acceptTopicScopes } = thirdParty;
   return {
     isFor: (other) => other === issuer,
-    verify: async (text) => {
+    verify: async (jwt) => {
       const now = clock.now();
-      const token = await verifyThirdPartyToken(text, { ...thirdParty, now, findKey });
+      const token = await verifyThirdPartyToken(jwt, { ...thirdParty, now, findKey });
       const { claims, jti, kid, issuedAt, expiresAt } = token;
       const clientId = clientIdOf(claims, thirdParty);
       const claim = readClaim(claims, scopeClaim);
