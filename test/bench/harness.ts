@@ -55,13 +55,18 @@ export interface Comparison {
   readonly warmUps?: number;
 }
 
+export interface SuiteOptions {
+  /** How long a sample lasts that is one of time itself. */
+  readonly seconds: number;
+}
+
 export interface Suite {
   readonly name: string;
   /** One line for `--help`. */
   readonly about: string;
   /** Libraries whose versions the report names. */
   readonly libraries: readonly string[];
-  readonly prepare: () => Promise<{
+  readonly prepare: (options: SuiteOptions) => Promise<{
     readonly comparisons: readonly Comparison[];
     readonly close?: () => Promise<void>;
   }>;

@@ -11,15 +11,17 @@ import { parseArgs } from 'node:util';
 import { runComparison, type Suite } from './harness.ts';
 import { describeMachine } from './machine.ts';
 import { formatMarkdown, type SuiteReport } from './report.ts';
+import { agentSuite } from './suites/agent.ts';
 import { authoritySuite } from './suites/authority.ts';
 import { brokerSuite } from './suites/broker.ts';
 import { feedSuite } from './suites/feed.ts';
 import { sharedSuite } from './suites/shared.ts';
 
-const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite, brokerSuite];
+const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite, brokerSuite, agentSuite];
 const DEFAULT_ROUNDS = 10;
+const DEFAULT_SECONDS = 60;
 
-const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--only TEXT] [--json FILE]
+const HELP = `Usage: npm run bench -- [SUITE...] [--rounds N] [--seconds N] [--only TEXT] [--json FILE]
 
 Measures the suites named, or all. Prints Markdown to stdout and progress to stderr.
 
@@ -28,6 +30,7 @@ ${SUITES.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
 
 Options:
   --rounds N   rounds per comparison, 1 to 1000 (default ${DEFAULT_ROUNDS})
+  --seconds N  how long the agent rests before its memory is taken, 5 to 3600 (default ${DEFAULT_SECONDS})
   --only TEXT  only comparisons whose name has that text in it
   --json FILE  where the samples go (default bench-results/SUITE-TIME.json)
   --help       this text
@@ -39,6 +42,7 @@ Example:
 interface Options {
   readonly suites: readonly Suite[];
   readonly rounds: number;
+  readonly seconds: number;
   readonly only: string;
   readonly json: string | undefined;
   readonly isHelp: boolean;
@@ -51,15 +55,19 @@ function parseOptions(args: string[]): Options {
     allowPositionals: true,
     options: {
       rounds: { type: 'string', default: String(DEFAULT_ROUNDS) },
+      seconds: { type: 'string', default: String(DEFAULT_SECONDS) },
       only: { type: 'string', default: '' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
-  const rounds = Number(values.rounds);
-  if (!(Number.isInteger(rounds) && rounds >= 1 && rounds <= 1000)) {
-    throw new Error('--rounds must be a whole number from 1 to 1000');
-  }
+  const whole = (option: 'rounds' | 'seconds', least: number, most: number): number => {
+    const value = Number(values[option]);
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new Error(`--${option} must be a whole number from ${least} to ${most}`);
+  };
+  const rounds = whole('rounds', 1, 1000);
+  const seconds = whole('seconds', 5, 3600);
   const names = positionals.length === 0 ? SUITES.map(({ name }) => name) : positionals;
   const suites = names.map((name) => {
     const suite = SUITES.find((known) => known.name === name);
@@ -69,13 +77,13 @@ function parseOptions(args: string[]): Options {
   if (values.json !== undefined && suites.length > 1) {
     throw new Error('--json takes one suite');
   }
-  return { suites, rounds, only: values.only, json: values.json, isHelp: values.help };
+  return { suites, rounds, seconds, only: values.only, json: values.json, isHelp: values.help };
 }
 
-async function runSuite(suite: Suite, { rounds, only }: Options): Promise<SuiteReport> {
+async function runSuite(suite: Suite, { rounds, seconds, only }: Options): Promise<SuiteReport> {
   const machine = describeMachine(suite.libraries);
   const progress = (line: string) => void process.stderr.write(`${suite.name}: ${line}\n`);
-  const { comparisons, close } = await suite.prepare();
+  const { comparisons, close } = await suite.prepare({ seconds });
   try {
     const results = [];
     for (const comparison of comparisons.filter(({ name }) => name.includes(only))) {
