@@ -12,6 +12,7 @@ import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { createActions } from './actions.js';
 import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
+import { createHealth, type Health, healthBody, type Problem } from './health.js';
 import { type Identity, openIdentity } from './identity.js';
 import { createIssuedTokenSource } from './issued-token.js';
 import { formatMetrics } from './local/metrics.js';
@@ -42,6 +43,8 @@ export interface AgentDeps {
   readonly environment?: Readonly<Record<string, string>>;
   /** Path of the Unix socket of ssh-agent, for a key that it holds; `config.key` goes before. */
   readonly sshAgentSocket?: string | undefined;
+  /** Called after the state or its detail changed. */
+  readonly onStatus?: () => void;
 }
 
 export interface Agent {
@@ -55,6 +58,8 @@ export interface Agent {
   /** Resolves when the broker has it; rejects also with `OfflineError` when that takes longer. */
   publishAndWait(message: Message, timeoutMs: number): Promise<void>;
   status(): AgentStatus;
+  /** What is wrong; empty: all is well, which includes being offline with the next try on its way. */
+  problems(): readonly Problem[];
 }
 
 const SWEEP_MS = 60_000;
@@ -67,6 +72,7 @@ function statusBody(
   identity: Identity,
   outbox: Outbox,
   clock: AuthorityTime,
+  health: Health,
 ): object {
   const { state, since, detail, token, lastError, counters } = status;
   const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
@@ -74,6 +80,8 @@ function statusBody(
     state,
     since,
     detail: detail ?? null,
+    ...healthBody(health.problems()),
+    pid: process.pid,
     client_id: identity.clientId,
     issuer: identity.issuer,
     broker: broker.url.href,
@@ -90,8 +98,12 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   const { logger, random, environment = DEFAULT_ENVIRONMENT } = deps;
   const clock = createAuthorityTime({ machine: deps.clock, logger });
   const { stateDir, broker, workingDir } = config;
-  const state = createStateKeeper({ clock, logger });
+  const state = createStateKeeper({
+    ...{ clock, logger },
+    ...(deps.onStatus && { onChange: deps.onStatus }),
+  });
   let running: Publisher | undefined;
+  let currentHealth: Health | undefined;
 
   const publisherNow = (): Publisher => {
     if (running === undefined) throw new OfflineError('the agent does not run');
@@ -139,12 +151,15 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       brokerResource: broker.resource,
       clock,
     });
+    const health = createHealth({ clock, state, outbox });
+    currentHealth = health;
     let sockets: LocalSockets;
     try {
       sockets = await openLocalSockets(stateFile(stateDir, 'socket'), config.sockets, {
         clientId: identity.clientId,
         ...{ publisher, outbox, streams, tokenDesk, logger },
-        status: () => statusBody(state.status(), config, identity, outbox, clock),
+        status: () => statusBody(state.status(), config, identity, outbox, clock, health),
+        health,
         metrics: () =>
           formatMetrics({
             ...{ outbox, clock, status: state.status(), subscribers: streams.count },
@@ -184,6 +199,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     try {
       const sources = Promise.all([
         sweep(outbox, signal),
+        health.run(signal),
         ...config.sources.map((source) => runSource(source, common, signal)),
       ]);
       // Sources end only when the signal aborts, or by a bug that must end the agent.
@@ -208,5 +224,6 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     publish: async (message) => publisherNow().publish(message),
     publishAndWait: async (message, timeoutMs) => publisherNow().publishAndWait(message, timeoutMs),
     status: state.status,
+    problems: () => currentHealth?.problems() ?? [],
   };
 }

@@ -55,6 +55,8 @@ export interface OutboxFile {
   /** When the oldest message was accepted, of those that came with a clock. */
   oldestAt(): NumericDate | undefined;
   totals(): { readonly messages: number; readonly bytes: number };
+  /** Writes a page as it is, within a transaction. */
+  touch(): void;
   /** Moves the write-ahead log into the file. Throws when there is no room. */
   foldJournal(): void;
   close(): void;
@@ -231,6 +233,7 @@ export function openOutboxFile(path: string, logger: Logger): OutboxFile {
     sequences: (sequence) => selectSequences.all({ sequence }),
     oldestAt: () => selectOldestAt.get() ?? undefined,
     totals: () => selectTotals.get() as { messages: number; bytes: number },
+    touch: () => void db.pragma(`user_version = ${MIGRATIONS.length}`),
     foldJournal: () => void db.pragma('wal_checkpoint(TRUNCATE)'),
     close: () => void db.close(),
   };

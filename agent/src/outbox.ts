@@ -54,6 +54,10 @@ export interface Outbox {
   readonly bytes: number;
   /** When the oldest message was accepted; `undefined` when there is none or the clock was not set. */
   readonly oldestAt: NumericDate | undefined;
+  /** Why the disk did not take the last commit; `undefined`: it did. */
+  readonly failure: string | undefined;
+  /** Writes something, to see whether the disk takes it again. */
+  probe(): void;
   /** Writes what is left to write. */
   close(): void;
 }
@@ -95,7 +99,7 @@ export function openOutbox(deps: {
   let waiting: Waiting[] = [];
   let groupTimer: NodeJS.Timeout | undefined;
   let removalTimer: NodeJS.Timeout | undefined;
-  let hasFailed = false;
+  let failure: string | undefined;
 
   const laneOf = (topic: string): Lane => {
     const name = parseTopicName(topic);
@@ -149,17 +153,21 @@ export function openOutbox(deps: {
   };
 
   /** One transaction for all that waits; `false` when the disk did not take it and nothing changed. */
-  const commit = (): boolean => {
+  const commit = (isProbe = false): boolean => {
     clearTimeout(removalTimer);
     removalTimer = undefined;
     const group = waiting;
     waiting = [];
-    if (!file.isOpen || (group.length === 0 && removed.size === 0)) return true;
+    if (!file.isOpen) return true;
+    if (group.length === 0 && removed.size === 0 && !isProbe) return true;
     const before = { messages, bytes };
     try {
-      const { sequences, dropped } = file.transaction(() => writeAll(group, removed));
+      const { sequences, dropped } = file.transaction(() => {
+        if (isProbe) file.touch();
+        return writeAll(group, removed);
+      });
       removed.clear();
-      hasFailed = false;
+      failure = undefined;
       for (const [index, { resolve }] of group.entries()) resolve(sequences[index] as number);
       tell(dropped, 'limit');
       return true;
@@ -167,9 +175,9 @@ export function openOutbox(deps: {
       ({ messages, bytes } = before);
       const detail = error instanceof Error ? error.message : String(error);
       // An outage is one line, not one for each message.
-      const level = hasFailed ? 'debug' : 'error';
+      const level = failure === undefined ? 'error' : 'debug';
       logger[level]({ event: 'outbox.failed', detail }, 'the outbox cannot be written');
-      hasFailed = true;
+      failure = detail;
       foldJournal();
       const refusal = new OutboxFullError(`the message cannot be kept: ${detail}`);
       for (const { reject } of group) reject(refusal);
@@ -184,13 +192,13 @@ export function openOutbox(deps: {
       groupTimer = undefined;
       if (waiting.length > 0) commitSoon();
     }, GROUP_MS);
-    setImmediate(commit);
+    setImmediate(() => commit());
   };
 
   const forget = (sequence: number): void => {
     removed.add(sequence);
-    if (removed.size >= MAX_REMOVALS && !hasFailed) commit();
-    else removalTimer ??= setTimeout(commit, REMOVAL_MS);
+    if (removed.size >= MAX_REMOVALS && failure === undefined) commit();
+    else removalTimer ??= setTimeout(() => commit(), REMOVAL_MS);
   };
 
   return {
@@ -245,6 +253,10 @@ export function openOutbox(deps: {
     get oldestAt() {
       return messages > removed.size ? file.oldestAt() : undefined;
     },
+    get failure() {
+      return failure;
+    },
+    probe: () => void commit(true),
     close: () => {
       clearTimeout(groupTimer);
       commit();

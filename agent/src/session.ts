@@ -26,7 +26,7 @@ import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import { type Reaction, reactTo } from './reactions.js';
 import { renewalAt } from './renewal.js';
-import type { StateKeeper } from './state.js';
+import type { Retry, StateKeeper } from './state.js';
 import type { Subscriptions } from './subscriptions.js';
 import type { AccessToken, TokenSource } from './token-source.js';
 import { orAborted, sleepUntil } from './waiting.js';
@@ -88,11 +88,14 @@ export function createSession(deps: SessionDeps): Session {
   const waitAfter = async (
     reaction: Reaction & { kind: 'retry' },
     signal: AbortSignal,
-    announce: (detail: string) => void,
+    announce: (detail: string, retry: Retry) => void,
   ): Promise<void> => {
     if (reaction.pace === 'at-once') return;
     const waitMs = backoffs[reaction.pace].nextMs();
-    announce(`${reaction.detail}; next try in ${Math.ceil(waitMs / 1000)} s`);
+    announce(`${reaction.detail}; next try in ${Math.ceil(waitMs / 1000)} s`, {
+      dueAtMs: clock.elapsedMs() + waitMs,
+      needsOperator: reaction.pace === 'operator',
+    });
     await clock.sleep(waitMs, signal);
   };
 
@@ -257,7 +260,9 @@ export function createSession(deps: SessionDeps): Session {
           hasReplacedToken = true;
         }
         try {
-          await waitAfter(reaction, signal, (detail) => state.enter('backing-off', detail));
+          await waitAfter(reaction, signal, (detail, retry) =>
+            state.enter('backing-off', detail, retry),
+          );
         } catch {
           return 'aborted';
         }

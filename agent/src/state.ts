@@ -55,35 +55,52 @@ export interface AgentStatus {
   readonly counters: Readonly<Record<Counter, number>>;
 }
 
+/** The next try of the state `backing-off`. */
+export interface Retry {
+  /** By `Clock.elapsedMs`. */
+  readonly dueAtMs: number;
+  /** Nothing will change until an operator acts. */
+  readonly needsOperator: boolean;
+}
+
 export interface StateKeeper {
   /** Logs `agent.state` when state or detail changes. */
-  enter(state: AgentState, detail?: string): void;
+  enter(state: AgentState, detail?: string, retry?: Retry): void;
   count(counter: Counter): void;
   noteError(message: string): void;
   noteToken(token: { readonly expiresAt: NumericDate; readonly scope: string }): void;
   status(): AgentStatus;
+  /** Where it stands: `entries` counts what was entered, so that staying can be told from coming back. */
+  place(): { readonly entries: number; readonly retry: Retry | undefined };
 }
 
 export function createStateKeeper(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called after state or detail changed. */
+  readonly onChange?: () => void;
 }): StateKeeper {
-  const { clock, logger } = deps;
+  const { clock, logger, onChange } = deps;
   const counters = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<Counter, number>;
   let state: AgentState = 'offline';
   let detail: string | undefined;
   let since = clock.now();
   let token: AgentStatus['token'];
   let lastError: AgentStatus['lastError'];
+  let entries = 0;
+  let retry: Retry | undefined;
 
   return {
-    enter: (nextState, nextDetail) => {
+    enter: (nextState, nextDetail, nextRetry) => {
+      entries += 1;
+      retry = nextRetry;
       if (nextState === state && nextDetail === detail) return;
       if (nextState !== state) since = clock.now();
       state = nextState;
       detail = nextDetail;
       const level = state === 'stopped' ? 'error' : state === 'backing-off' ? 'warn' : 'info';
       logger[level]({ event: 'agent.state', state, ...(detail && { detail }) }, 'agent state');
+      onChange?.();
     },
     count: (counter) => {
       counters[counter] += 1;
@@ -95,5 +112,6 @@ export function createStateKeeper(deps: {
       token = { expiresAt, scope };
     },
     status: () => ({ state, since, detail, token, lastError, counters: { ...counters } }),
+    place: () => ({ entries, retry }),
   };
 }

@@ -11,6 +11,7 @@ import { describeFailure, EXIT } from '@latchkey/shared';
 import { Command, CommanderError, Option } from 'commander';
 import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
+import { runHealthcheck } from './healthcheck.js';
 import { type Io, writeLine } from './io.js';
 import { KEY_FORMATS, runKeyCreate, runKeyShow } from './key.js';
 import { runOutboxDrop, runOutboxList } from './outbox.js';
@@ -160,6 +161,18 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .option('--json', 'as one JSON object')
       .addHelpText('after', example('latchkey-agent status --state-dir /var/lib/latchkey-agent')),
     runStatus,
+  );
+  runs(
+    program
+      .command('healthcheck')
+      .description('whether the running agent gets on with its work; exit code 0, 1 or 3')
+      .requiredOption(...STATE_DIR)
+      .option('--json', 'as one JSON object')
+      .addHelpText(
+        'after',
+        example('latchkey-agent healthcheck --state-dir /var/lib/latchkey-agent'),
+      ),
+    runHealthcheck,
   );
   runs(
     program

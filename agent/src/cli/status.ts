@@ -26,6 +26,7 @@ function linesOf(body: Body, prefix = ''): string[] {
   return Object.entries(body).flatMap(([name, value]) => {
     const label = `${prefix}${name}`;
     if (value === null || value === '') return [];
+    if (Array.isArray(value)) return value.flatMap((one) => linesOf(one as Body, `${label}.`));
     if (typeof value === 'object') return linesOf(value as Body, `${label}.`);
     const isInstant = typeof value === 'number' && /(^|\.)(since|at|expires_at)$/.test(label);
     return [`${label.padEnd(26)}${isInstant ? formatInstant(value) : String(value)}`];

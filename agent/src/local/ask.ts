@@ -26,12 +26,13 @@ export async function askAgent(
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: object,
+  timeoutMs: number = TIMEOUT_MS,
 ): Promise<LocalAnswer> {
   const socketPath = stateFile(stateDir, 'socket');
   try {
     return await new Promise<LocalAnswer>((resolve, reject) => {
       const outgoing = request(
-        { socketPath, method, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) },
+        { socketPath, method, path, agent: false, signal: AbortSignal.timeout(timeoutMs) },
         (response) => {
           let text = '';
           response.setEncoding('utf8');

@@ -1,8 +1,8 @@
 /**
  * What programs on the device can ask of the agent, without knowing what a token is; HTTP/1.1.
  *
- * `POST /publish`, `GET /subscribe`, `POST /token`, `GET /status`, `GET /metrics`, `GET` and `DELETE /outbox`;
- * their files say what they take and answer. An error answers `{error, error_description}`.
+ * `POST /publish`, `GET /subscribe`, `POST /token`, `GET /status`, `GET /healthz` (503: red), `GET /metrics`,
+ * `GET` and `DELETE /outbox`; their files say what they take and answer. An error answers `{error, error_description}`.
  *
  * Units   none.
  * Errors  none leave: each becomes an answer.
@@ -12,6 +12,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '@latchkey/shared';
+import { type Health, healthBody } from '../health.js';
 import { type Answer, RequestError, readJson, refusal } from './answer.js';
 import { METRICS_CONTENT_TYPE } from './metrics.js';
 import { answerOutboxDrop, answerOutboxList, type OutboxDeps } from './outbox.js';
@@ -24,6 +25,7 @@ export interface RouteDeps extends PublishDeps, OutboxDeps {
   readonly streams: Streams;
   readonly tokenDesk: TokenDesk;
   readonly status: () => object;
+  readonly health: Pick<Health, 'problems'>;
   /** In the text format of Prometheus. */
   readonly metrics: () => string;
   readonly logger: Logger;
@@ -41,7 +43,7 @@ type Route = (call: Call, deps: RouteDeps) => Promise<Answer | undefined> | Answ
 
 const MESSAGE_OF_OUTBOX = /^\/outbox\/([1-9][0-9]{0,14})$/;
 const KNOWN =
-  'known are POST /publish, GET /subscribe, POST /token, GET /status, GET /metrics, GET and DELETE /outbox';
+  'known are POST /publish, GET /subscribe, POST /token, GET /status, GET /healthz, GET /metrics, GET and DELETE /outbox';
 
 const ofOutbox =
   (route: Route): Route =>
@@ -89,6 +91,18 @@ const ROUTES: ReadonlyMap<string, ReadonlyMap<string, Route>> = new Map<string, 
       ]),
     ],
     ['/status', new Map([['GET', (_call, { status }) => ({ status: 200, body: status() })]])],
+    [
+      '/healthz',
+      new Map([
+        [
+          'GET',
+          (_call, { health }) => {
+            const problems = health.problems();
+            return { status: problems.length === 0 ? 200 : 503, body: healthBody(problems) };
+          },
+        ],
+      ]),
+    ],
     [
       '/metrics',
       new Map([
