@@ -86,6 +86,8 @@ async function main(outDir) {
   };
   await writeFile(join(outDir, 'package.json'), `${JSON.stringify(shipped, undefined, 2)}\n`);
   await copyFile(join(AGENT, 'agent.example.toml'), join(outDir, 'agent.example.toml'));
+  const unit = 'latchkey-agent.service';
+  await copyFile(join(AGENT, 'systemd', unit), join(outDir, unit));
   await copyFile(join(ROOT, 'LICENSE'), join(outDir, 'LICENSE'));
   const [{ bytes }] = Object.values(metafile.outputs);
   process.stdout.write(`${relative(process.cwd(), join(outDir, PROGRAM))}: ${bytes} bytes\n`);

@@ -48,7 +48,10 @@ export interface AgentDeps {
 }
 
 export interface Agent {
-  /** Runs until the signal aborts (`aborted`) or until only an operator can help (`stopped`). */
+  /**
+   * Runs until the signal aborts and then sends what waits, for `flushSeconds` at most (`aborted`), or
+   * until only an operator can help (`stopped`).
+   */
   run(signal: AbortSignal): Promise<'aborted' | 'stopped'>;
   /**
    * Resolves once the message is safe on disk; it is sent when the broker can be reached. Rejects with
@@ -171,6 +174,19 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     }
     running = publisher;
     const over = new AbortController();
+    /** Ends the connection: later than all else, so that what waits can leave. */
+    const ending = new AbortController();
+    const endAfterFlush = async (): Promise<void> => {
+      const late = new AbortController();
+      const limit = clock.sleep(config.outbox.flushSeconds * 1000, late.signal);
+      await Promise.race([publisher.drained(), limit]);
+      limit.catch(() => undefined);
+      late.abort();
+      ending.abort();
+    };
+    const onAbort = (): void => void endAfterFlush();
+    if (outer.aborted) onAbort();
+    outer.addEventListener('abort', onAbort, { once: true });
     const signal = AbortSignal.any([outer, over.signal]);
     const { clientId } = identity;
     const common = {
@@ -204,7 +220,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       ]);
       // Sources end only when the signal aborts, or by a bug that must end the agent.
       const end = await Promise.race([
-        session.run(signal),
+        session.run(ending.signal),
         sources.then(() => new Promise<never>(() => undefined)),
       ]);
       over.abort();
@@ -212,6 +228,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       if (end === 'aborted') state.enter('offline', 'shut down');
       return end;
     } finally {
+      outer.removeEventListener('abort', onAbort);
       over.abort();
       running = undefined;
       await sockets.close();

@@ -21,7 +21,7 @@ import * as v from 'valibot';
 import type { AgentConfig } from './config.js';
 import { socketsSchema } from './config-sockets.js';
 import { actionSchema, inFolder, sourceSchema } from './config-sources.js';
-import { path, topicFilter, whole } from './config-values.js';
+import { path, seconds, topicFilter, whole } from './config-values.js';
 
 /** An MQTT or WebSocket URL; without TLS only to this machine, since the token is sent in it. */
 export function parseBrokerUrl(value: string, field = 'url'): URL {
@@ -50,6 +50,7 @@ const outboxSchema = v.strictObject({
   max_messages: v.optional(whole(1, 10_000_000), 100_000),
   max_megabytes: v.optional(whole(1, 100_000), 64),
   max_age_hours: v.optional(whole(1, 87_600), 168),
+  flush_seconds: v.optional(seconds(0, 60), 5),
   alarm_topics: v.optional(v.pipe(v.array(topicFilter), v.maxLength(64, 'must not exceed 64')), []),
 });
 
@@ -123,6 +124,7 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
         maxAgeSeconds: raw.outbox.max_age_hours * 3600,
       },
       alarmFilters: raw.outbox.alarm_topics,
+      flushSeconds: raw.outbox.flush_seconds,
     },
     sockets: raw.socket.map((socket) => ({ ...socket, path: resolve(dir, socket.path) })),
     sources: raw.source.map((source) => inFolder(source, dir)),

@@ -100,6 +100,8 @@ export interface OutboxConfig {
   readonly limits: OutboxLimits;
   /** Topics whose messages go before all others. */
   readonly alarmFilters: readonly TopicFilter[];
+  /** How long the end of the program waits for messages to be sent. */
+  readonly flushSeconds: number;
 }
 
 export interface KeyConfig {

@@ -9,6 +9,7 @@
  */
 import { createHttpClient, systemClock } from '@latchkey/shared';
 import { runProgram } from './cli/program.js';
+import { isJournal } from './journal.js';
 
 const stop = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
@@ -42,6 +43,16 @@ const io = {
   random: Math.random,
   environment: commandEnvironment(),
   sshAgentSocket: env.SSH_AUTH_SOCK || undefined,
+  service: {
+    notifySocket: env.NOTIFY_SOCKET,
+    watchdogUsec: env.WATCHDOG_USEC,
+    watchdogPid: env.WATCHDOG_PID,
+    path: env.PATH,
+  },
+  journal: {
+    isStdout: isJournal(1, env.JOURNAL_STREAM),
+    isStderr: isJournal(2, env.JOURNAL_STREAM),
+  },
   signal: stop.signal,
 };
 // Not awaited at the top level: the bundle is CommonJS, which has no such thing.

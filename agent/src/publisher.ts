@@ -38,6 +38,8 @@ export interface Publisher {
   detach(): void;
   /** Waits until no message is on its way and holds the others back until `release`. */
   pause(): Promise<{ release(): void }>;
+  /** Resolves when the outbox is empty, or nothing can be sent now. */
+  drained(): Promise<void>;
   /** What the present token allows; `undefined`: it does not say. */
   setRights(rights: TopicRights | undefined): void;
   /** A message that left the outbox without the broker's acknowledgement. */
@@ -72,6 +74,13 @@ export function createPublisher(deps: {
   let connection: MqttConnection | undefined;
   let isPaused = false;
   let onQuiet: (() => void) | undefined;
+  const onDrained = new Set<() => void>();
+
+  const tellDrained = (): void => {
+    if (connection !== undefined && outbox.messages > 0) return;
+    for (const resolve of onDrained) resolve();
+    onDrained.clear();
+  };
 
   const settle = (sequence: number, error?: Error): void => {
     const waiter = waiters.get(sequence);
@@ -125,6 +134,7 @@ export function createPublisher(deps: {
       onTheWay.delete(sequence);
       if (onTheWay.size === 0) onQuiet?.();
       pump();
+      tellDrained();
     }
   };
 
@@ -198,13 +208,20 @@ export function createPublisher(deps: {
       void next.closed.then((closed) => {
         if (connection === next) connection = undefined;
         judgeClose(closed);
+        tellDrained();
       });
       outbox.rewind();
       pump();
     },
     detach: () => {
       connection = undefined;
+      tellDrained();
     },
+    drained: () =>
+      new Promise((resolve) => {
+        onDrained.add(resolve);
+        tellDrained();
+      }),
     pause: () => {
       isPaused = true;
       return new Promise((resolve) => {

@@ -60,12 +60,13 @@ test('its package asks for the addon and nothing else, and hands the licenses on
     'THIRD-PARTY-LICENSES.txt',
     'agent.example.toml',
     'latchkey-agent.cjs',
+    'latchkey-agent.service',
     'package.json',
   ]);
   const licenses = readFileSync(join(dir, 'THIRD-PARTY-LICENSES.txt'), 'utf8');
   const named = [...licenses.matchAll(/^(\S+) [0-9.]+ \(\S+\)$/gm)].map(([, name]) => name);
   expect(named).toEqual(
-    expect.arrayContaining(['mqtt', 'pino', 'commander', 'valibot', 'smol-toml', '@noble/ed25519']),
+    expect.arrayContaining(['mqtt', 'pino', 'commander', 'valibot', 'smol-toml']),
   );
   expect(named).not.toContain('better-sqlite3');
 });

@@ -9,6 +9,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, type HttpClient, UsageError } from '@latchkey/shared';
+import type { ServiceEnvironment } from '../service-manager.js';
 
 export interface Io {
   readonly stdin: Readable;
@@ -23,6 +24,10 @@ export interface Io {
   readonly environment: Readonly<Record<string, string>>;
   /** Path of the Unix socket of ssh-agent, if one runs: `SSH_AUTH_SOCK`. */
   readonly sshAgentSocket?: string | undefined;
+  /** What systemd gave to the program; absent when it was started by hand. */
+  readonly service?: ServiceEnvironment;
+  /** Which streams go to the journal, and so need a priority before each line. */
+  readonly journal?: { readonly isStdout: boolean; readonly isStderr: boolean };
   /** Aborts at SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
 }

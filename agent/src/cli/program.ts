@@ -9,6 +9,7 @@
  */
 import { describeFailure, EXIT } from '@latchkey/shared';
 import { Command, CommanderError, Option } from 'commander';
+import { withPriority } from '../journal.js';
 import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
 import { runHealthcheck } from './healthcheck.js';
@@ -209,7 +210,8 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     const { text, exitCode: failure } = describeFailure(error);
-    writeLine(io.stderr, `latchkey-agent: ${text}`);
+    const line = `latchkey-agent: ${text}`;
+    writeLine(io.stderr, io.journal?.isStderr ? withPriority(line, 3) : line);
     return failure;
   }
 }

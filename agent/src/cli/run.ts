@@ -8,8 +8,11 @@
  * @module
  */
 import { EXIT, type Logger, strikeOut } from '@latchkey/shared';
-import { createAgent } from '../agent.js';
+import { type Agent, createAgent } from '../agent.js';
 import { loadAgentConfig } from '../config-file.js';
+import { journalDestination } from '../journal.js';
+import { connectServiceManager } from '../service-manager.js';
+import { createSupervision, type Supervision } from '../supervision.js';
 import { type Io, writeLine } from './io.js';
 
 export interface RunOptions {
@@ -18,14 +21,32 @@ export interface RunOptions {
 
 export async function runRun(options: RunOptions, io: Io): Promise<number> {
   const config = await loadAgentConfig(options.config);
+  const { clock, signal } = io;
   const { pino } = await import('pino'); // only the daemon writes a log
   const logger: Logger = pino(
     { level: config.logLevel, base: null, formatters: { log: strikeOut } },
-    io.stdout,
+    io.journal?.isStdout ? journalDestination(io.stdout) : io.stdout,
   );
-  const agent = createAgent(config, { ...io, logger });
-  const end = await agent.run(io.signal);
-  if (end === 'aborted') return EXIT.ok;
-  writeLine(io.stderr, agent.status().detail ?? 'stopped');
-  return EXIT.failed;
+  let supervision: Supervision | undefined;
+  const agent: Agent = createAgent(config, {
+    ...{ ...io, logger },
+    onStatus: () => supervision?.update(),
+  });
+  const manager = connectServiceManager({
+    ...{ environment: io.service ?? {}, pid: process.pid, clock, logger },
+  });
+  if (manager !== undefined) supervision = createSupervision({ manager, agent, clock, logger });
+  const over = new AbortController();
+  signal.addEventListener('abort', () => supervision?.stopping());
+  const supervising = supervision?.run(AbortSignal.any([signal, over.signal]));
+  try {
+    const end = await agent.run(signal);
+    if (end === 'aborted') return EXIT.ok;
+    writeLine(io.stderr, agent.status().detail ?? 'stopped');
+    return EXIT.failed;
+  } finally {
+    over.abort();
+    await supervising;
+    await manager?.idle();
+  }
 }
