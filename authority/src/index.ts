@@ -6,6 +6,7 @@ export type { Route } from './api/route.js';
 export { type Audit, boundedEvent, createAudit } from './audit/audit.js';
 export { type ChainCheck, type ChainFault, createChainCheck } from './audit/chain.js';
 export { CHAIN_BEGINNING, hashEvent } from './audit/event-hash.js';
+export { findChainFault } from './audit/registry-chain.js';
 export { cutOldEvents } from './audit/retention.js';
 export {
   type Authority,
@@ -42,6 +43,7 @@ export * from './registry/signing-key-store.js';
 export { startCheckpoints } from './registry/sqlite/checkpoints.js';
 export { createGroupCommit, type GroupCommit } from './registry/sqlite/group-commit.js';
 export { createLogSync, type LogSync } from './registry/sqlite/log-sync.js';
+export { MIGRATIONS } from './registry/sqlite/migrations/index.js';
 export {
   openSqliteRegistry,
   type SqliteRegistryOptions,

@@ -9,8 +9,7 @@
  *
  * @module
  */
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import {
   type Clock,
   generateKey,
@@ -20,12 +19,11 @@ import {
   parseRoleName,
   silentLogger,
   TOKEN_DEFAULT_LIFETIME_SECONDS,
-  UsageError,
 } from '@latchkey/shared';
 import { ownEvent } from './audit/audit.js';
 import { formatConfig } from './config.js';
-import { dataDirPaths } from './data-dir.js';
 import { FINER_SCOPES, MANAGEMENT_SCOPE, managementResource } from './management.js';
+import { fillNewDataDir } from './new-data-dir.js';
 import { OPERATOR, writeOperatorKey } from './operator-key.js';
 import { writePrivateFile } from './private-file.js';
 import type { Registry } from './registry/registry.js';
@@ -38,14 +36,6 @@ export interface InitOptions {
   readonly dataDir: string;
   readonly issuer: Issuer;
   readonly clock: Clock;
-}
-
-function refuseUsedDirectory(dataDir: string): void {
-  if (!existsSync(dataDir) || readdirSync(dataDir).length === 0) return;
-  const reason = existsSync(dataDirPaths(dataDir).config)
-    ? 'is the data directory of an authority already'
-    : 'is not empty; an init that was broken off leaves such a directory: remove it, or choose another';
-  throw new UsageError(`--data-dir: ${dataDir} ${reason}`);
 }
 
 async function createOperator(registry: Registry, issuer: Issuer, path: string): Promise<void> {
@@ -75,13 +65,8 @@ async function createOperator(registry: Registry, issuer: Issuer, path: string):
 }
 
 /** Creates the directory and everything in it, or nothing. */
-export async function initDataDir({ dataDir, issuer, clock }: InitOptions): Promise<void> {
-  refuseUsedDirectory(dataDir);
-  const isNew = !existsSync(dataDir);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  try {
-    chmodSync(dataDir, 0o700);
-    const paths = dataDirPaths(dataDir);
+export function initDataDir({ dataDir, issuer, clock }: InitOptions): Promise<void> {
+  return fillNewDataDir(dataDir, async (paths) => {
     mkdirSync(paths.signingKeys, { mode: 0o700 });
     // SQLite would make it with the modes of the umask; its -wal and -shm take over this one.
     writePrivateFile(paths.registry, '');
@@ -95,9 +80,5 @@ export async function initDataDir({ dataDir, issuer, clock }: InitOptions): Prom
       await registry.close();
     }
     writePrivateFile(paths.config, formatConfig(issuer));
-  } catch (error) {
-    for (const name of readdirSync(dataDir)) rmSync(join(dataDir, name), { recursive: true });
-    if (isNew) rmSync(resolve(dataDir), { recursive: true, force: true });
-    throw error;
-  }
+  });
 }

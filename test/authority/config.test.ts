@@ -336,7 +336,7 @@ describe('validate', () => {
     {
       name: 'a registry that was never migrated',
       damage: (dir: string) => writeFileSync(dataDirPaths(dir).registry, ''),
-      says: '"latchkey serve" migrates it',
+      says: 'run: latchkey upgrade',
     },
     {
       name: 'no active signing key',

@@ -11,6 +11,7 @@ import { describeFailure, EXIT, type ExitCode } from '@latchkey/shared';
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../version.js';
 import { addAuditCommand } from './audit/command.js';
+import { type BackupOptions, backup, type RestoreOptions, restore } from './backup.js';
 import { addClientCommands } from './client/command.js';
 import { addCommand, type Program } from './command.js';
 import { addEnrollmentCommand } from './enrollment/command.js';
@@ -27,6 +28,7 @@ import { addSecretCommand } from './secret/command.js';
 import { type ServeOptions, serve } from './serve.js';
 import { addSigningKeyCommand } from './signing-key/command.js';
 import { addTokenCommand } from './token/command.js';
+import { type UpgradeOptions, upgrade } from './upgrade.js';
 import { type ValidateOptions, validate } from './validate.js';
 
 function addAuthorityCommands(root: Command, { io, finish }: Program): void {
@@ -58,6 +60,34 @@ function addAuthorityCommands(root: Command, { io, finish }: Program): void {
   });
 }
 
+function addKeepingCommands(root: Command, { io, finish }: Program): void {
+  addCommand(root, {
+    usage: 'backup <file>',
+    summary: 'copy a data directory into one file, also beside a running authority',
+    examples: ['backup ./authority-2026-11-21.backup --data-dir ./authority'],
+  })
+    .option('--json', 'print JSON')
+    .action(async (file: string, _options: BackupOptions, self: Command) => {
+      finish(await backup(file, self.optsWithGlobals<BackupOptions>(), io));
+    });
+  addCommand(root, {
+    usage: 'restore <file>',
+    summary: 'make a new data directory from a backup; brokers take the whole feed anew',
+    examples: ['restore ./authority-2026-11-21.backup --data-dir ./authority'],
+  })
+    .option('--dry-run', 'only check the backup')
+    .action(async (file: string, _options: RestoreOptions, self: Command) => {
+      finish(await restore(file, self.optsWithGlobals<RestoreOptions>(), io));
+    });
+  addCommand(root, {
+    usage: 'upgrade',
+    summary: 'bring the registry of an older program to this version; keeps it as it was beside it',
+    examples: ['upgrade --data-dir ./authority'],
+  }).action(async (_options: UpgradeOptions, self: Command) => {
+    finish(await upgrade(self.optsWithGlobals<UpgradeOptions>(), io));
+  });
+}
+
 /** All commands, for running them and for walking over them. */
 export function buildProgram(program: Program): Command {
   const { io } = program;
@@ -78,6 +108,7 @@ export function buildProgram(program: Program): Command {
     )
     .exitOverride();
   addAuthorityCommands(root, program);
+  addKeepingCommands(root, program);
   addResourceCommand(root, program);
   addPermissionCommand(root, program);
   addRoleCommand(root, program);

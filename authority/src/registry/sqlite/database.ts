@@ -1,5 +1,6 @@
 /**
- * Opens the registry's SQLite file: durable, strict about references, and at the newest version.
+ * Opens the registry's SQLite file: durable, strict about references, and at the newest version; that of
+ * an older program is copied first.
  *
  * Units   `busy_timeout` in milliseconds.
  * Errors  `ConfigError` when the file is missing, not ours, or of a newer program.
@@ -7,8 +8,10 @@
  *
  * @module
  */
+import { existsSync } from 'node:fs';
 import { ConfigError } from '@latchkey/shared';
 import SqliteDatabase, { type Database } from 'better-sqlite3';
+import { copyDatabase } from './copy.js';
 import { MIGRATIONS } from './migrations/index.js';
 
 /**
@@ -19,6 +22,9 @@ const CACHE_KIB = 16_384;
 /** Part of the file that is read where the system has it, without copying: SQLite's greatest. */
 const MMAP_BYTES = 2_147_418_112;
 
+/** Version of a registry of this program. */
+export const KNOWN_VERSION: number = MIGRATIONS.length;
+
 export interface DatabaseOptions {
   /** The file must exist, so that a wrong path cannot quietly make an empty registry. */
   readonly path: string;
@@ -26,11 +32,45 @@ export interface DatabaseOptions {
   readonly isReadOnly?: boolean;
 }
 
-function versionOf(db: Database): number {
+/** Where the registry is kept as it was when this program found it at `version`. */
+export const copyBefore = (path: string, version: number): string => `${path}.version-${version}`;
+
+/** Number of migrations that the file has had. */
+export function versionOf(db: Database): number {
   return db.pragma('user_version', { simple: true }) as number;
 }
 
+const problem = (path: string, message: string): ConfigError =>
+  new ConfigError(path, [{ path: '', message }]);
+
+const unopened = (path: string, error: unknown): unknown =>
+  error instanceof SqliteDatabase.SqliteError
+    ? problem(path, `cannot be opened: ${error.message}`)
+    : error;
+
+/** The same for a file that is not open. */
+export function fileVersion(path: string): number {
+  let db: Database | undefined;
+  try {
+    db = new SqliteDatabase(path, { fileMustExist: true, readonly: true });
+    return versionOf(db);
+  } catch (error) {
+    throw unopened(path, error);
+  } finally {
+    db?.close();
+  }
+}
+
+/** What the file of an older program looked like is kept beside it. */
+function keepBefore(db: Database): void {
+  const version = versionOf(db);
+  if (version === 0 || version === KNOWN_VERSION) return;
+  const path = copyBefore(db.name, version);
+  if (!existsSync(path)) copyDatabase(db, path);
+}
+
 function migrate(db: Database): void {
+  keepBefore(db);
   // Immediate, so that two programs that start at once do not both migrate.
   db.transaction(() => {
     for (const [index, sql] of MIGRATIONS.entries()) {
@@ -42,19 +82,21 @@ function migrate(db: Database): void {
 }
 
 export function openDatabase({ path, isReadOnly = false }: DatabaseOptions): Database {
-  const problem = (message: string) => new ConfigError(path, [{ path: '', message }]);
   let db: Database | undefined;
   try {
     db = new SqliteDatabase(path, { fileMustExist: true, readonly: isReadOnly });
     db.pragma('busy_timeout = 5000');
     const version = versionOf(db);
-    const known = MIGRATIONS.length;
+    const known = KNOWN_VERSION;
     if (version > known) {
-      throw problem(`is of version ${version}, this program knows ${known}: use a newer latchkey`);
+      throw problem(
+        path,
+        `is of version ${version}, this program knows ${known}: use a newer latchkey`,
+      );
     }
     if (isReadOnly) {
       if (version === known) return db;
-      throw problem(`is of version ${version}, not ${known} yet: "latchkey serve" migrates it`);
+      throw problem(path, `is of version ${version}, not ${known} yet; run: latchkey upgrade`);
     }
     db.pragma('journal_mode = WAL');
     // In WAL mode, NORMAL may forget the last commits at a power cut; what we answered must stay (I10).
@@ -66,7 +108,6 @@ export function openDatabase({ path, isReadOnly = false }: DatabaseOptions): Dat
     return db;
   } catch (error) {
     db?.close();
-    if (!(error instanceof SqliteDatabase.SqliteError)) throw error;
-    throw problem(`cannot be opened: ${error.message}`);
+    throw unopened(path, error);
   }
 }
