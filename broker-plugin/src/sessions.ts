@@ -86,25 +86,14 @@ interface Entry extends Session {
 /** Ended at once, which takes a few milliseconds. */
 const SLICE = 20;
 
-function addTo<Key>(index: Map<Key, Set<Entry>>, key: Key, entry: Entry): void {
-  const entries = index.get(key);
-  if (entries === undefined) index.set(key, new Set([entry]));
-  else entries.add(entry);
-}
-
-function removeFrom<Key>(index: Map<Key, Set<Entry>>, key: Key, entry: Entry): void {
-  const entries = index.get(key);
-  entries?.delete(entry);
-  if (entries?.size === 0) index.delete(key);
-}
-
 export function createSessions(deps: {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly notify: Notify;
 }): Sessions {
   const { clock, logger, notify } = deps;
-  const byClient = new Map<ClientId, Set<Entry>>();
+  /** Nearly always one. The lists are not changed but replaced, so they can be given away. */
+  const byClient = new Map<ClientId, readonly Entry[]>();
   const byExpiry = new Map<NumericDate, Set<Entry>>();
   let size = 0;
   let isSweeping = false;
@@ -112,15 +101,22 @@ export function createSessions(deps: {
   const add = (entry: Entry): void => {
     const { clientId, expiresAt } = entry.context;
     size += 1;
-    addTo(byClient, clientId, entry);
-    addTo(byExpiry, expiresAt, entry);
+    const same = byClient.get(clientId);
+    byClient.set(clientId, same === undefined ? [entry] : [...same, entry]);
+    const bucket = byExpiry.get(expiresAt);
+    if (bucket === undefined) byExpiry.set(expiresAt, new Set([entry]));
+    else bucket.add(entry);
   };
 
   const remove = (entry: Entry): void => {
     const { clientId, expiresAt } = entry.context;
     size -= 1;
-    removeFrom(byClient, clientId, entry);
-    removeFrom(byExpiry, expiresAt, entry);
+    const others = byClient.get(clientId)?.filter((other) => other !== entry) ?? [];
+    if (others.length > 0) byClient.set(clientId, others);
+    else byClient.delete(clientId);
+    const bucket = byExpiry.get(expiresAt);
+    bucket?.delete(entry);
+    if (bucket?.size === 0) byExpiry.delete(expiresAt);
   };
 
   const tellEnd = ({ context: { clientId }, endReason }: Entry): void => {
@@ -209,8 +205,8 @@ export function createSessions(deps: {
       for (const same of byClient.values()) for (const entry of same) end(entry);
     },
     find: (clientId) =>
-      [...(byClient.get(clientId as ClientId) ?? [])].findLast(({ state }) => state === 'live'),
-    ofClient: (clientId) => [...(byClient.get(clientId as ClientId) ?? [])],
+      byClient.get(clientId as ClientId)?.findLast(({ state }) => state === 'live'),
+    ofClient: (clientId) => byClient.get(clientId as ClientId) ?? [],
     clientIds: () => [...byClient.keys()],
     get size() {
       return size;

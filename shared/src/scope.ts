@@ -78,7 +78,8 @@ export function parseRawTopicScope(value: string, field = 'scope'): RawTopicScop
   const action = match[1] as TopicAction;
   let maxQos: Qos | undefined;
   let isRetainAllowed: boolean | undefined;
-  for (const option of (match[2] as string).split(';').slice(1)) {
+  const options = match[2] as string;
+  for (const option of options === '' ? [] : options.slice(1).split(';')) {
     if (/^qos=[012]$/.test(option) && maxQos === undefined) {
       maxQos = Number(option.slice(4)) as Qos;
     } else if (/^retain=[01]$/.test(option) && isRetainAllowed === undefined && action !== 'sub') {
