@@ -12,9 +12,13 @@ import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { createActions } from './actions.js';
 import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
+import { createCurrentKey, withCurrentKey } from './current-key.js';
 import { createHealth, type Health, healthBody, type Problem } from './health.js';
-import { type Identity, openIdentity } from './identity.js';
+import { type Identity, openIdentity, readIdentity } from './identity.js';
 import { createIssuedTokenSource } from './issued-token.js';
+import { isRotationUnderWay, rotateKey } from './key-rotation.js';
+import { runKeySchedule } from './key-schedule.js';
+import { makeKeyAfter } from './key-store.js';
 import { formatMetrics } from './local/metrics.js';
 import { type LocalSockets, openLocalSockets } from './local/sockets.js';
 import { createStreams } from './local/subscribe.js';
@@ -131,12 +135,14 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   };
 
   const runLocked = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
-    const { identity, signer } = await openIdentity(stateDir, {
-      sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket,
-    });
+    const holders = { sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket };
+    const first = await openIdentity(stateDir, holders);
+    const { identity } = first;
+    const key = createCurrentKey({ stateDir, holders, first, logger });
     const cache = await openTokenCache(stateDir);
     const saveTime = await keepTime(stateDir, clock, logger);
     const http = learnTimeFrom(deps.http, identity.issuer, clock, saveTime);
+    const exchange = { identity, signer: key.signer, http, clock, logger };
     const { limits, alarmFilters } = config.outbox;
     const outbox = openOutbox({
       path: stateFile(stateDir, 'outbox'),
@@ -147,10 +153,10 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const subscriptions = createSubscriptions({ state, logger });
     const streams = createStreams({ subscriptions, state, clock, logger });
     const tokenDesk = createTokenDesk({
-      tokens: createIssuedTokenSource({
-        ...{ identity, signer, http, clock, logger },
-        cache: createMemoryTokenCache(),
-      }),
+      tokens: withCurrentKey(
+        createIssuedTokenSource({ ...exchange, cache: createMemoryTokenCache() }),
+        key,
+      ),
       brokerResource: broker.resource,
       clock,
     });
@@ -204,7 +210,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const session = createSession({
       broker,
       clientId,
-      tokens: createTokenSource({ identity, signer, cache, http, clock, logger }),
+      tokens: withCurrentKey(createTokenSource({ ...exchange, cache }), key),
       publisher,
       state,
       subscriptions,
@@ -216,6 +222,18 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       const sources = Promise.all([
         sweep(outbox, signal),
         health.run(signal),
+        runKeySchedule(
+          {
+            readIdentity: () => readIdentity(stateDir),
+            isUnderWay: () => isRotationUnderWay(stateDir),
+            rotate: () =>
+              rotateKey({ ...holders, stateDir, http, clock, logger }, () =>
+                makeKeyAfter(stateDir),
+              ),
+            ...{ days: config.key.rotateAfterDays, clock, logger, random },
+          },
+          signal,
+        ),
         ...config.sources.map((source) => runSource(source, common, signal)),
       ]);
       // Sources end only when the signal aborts, or by a bug that must end the agent.

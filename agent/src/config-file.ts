@@ -54,7 +54,10 @@ const outboxSchema = v.strictObject({
   alarm_topics: v.optional(v.pipe(v.array(topicFilter), v.maxLength(64, 'must not exceed 64')), []),
 });
 
-const keySchema = v.strictObject({ ssh_agent_socket: v.optional(v.string(), '') });
+const keySchema = v.strictObject({
+  ssh_agent_socket: v.optional(v.string(), ''),
+  rotate_after_days: v.optional(whole(0, 3650), 0),
+});
 
 function namedOnce<Entry extends { readonly name: string }>(entries: readonly Entry[]): boolean {
   return new Set(entries.map((entry) => entry.name)).size === entries.length;
@@ -109,6 +112,7 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
     logLevel: raw.log_level,
     key: {
       sshAgentSocket: raw.key.ssh_agent_socket ? resolve(dir, raw.key.ssh_agent_socket) : undefined,
+      rotateAfterDays: raw.key.rotate_after_days,
     },
     broker: {
       url,

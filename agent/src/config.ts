@@ -107,6 +107,8 @@ export interface OutboxConfig {
 export interface KeyConfig {
   /** In place of `SSH_AUTH_SOCK`. */
   readonly sshAgentSocket: string | undefined;
+  /** Age at which the agent replaces the key; 0: only by command. */
+  readonly rotateAfterDays: number;
 }
 
 /** A local socket beside the one in the state folder. */

@@ -17,9 +17,18 @@ export type {
   SourceInput,
 } from './config.js';
 export { loadAgentConfig, parseAgentConfig } from './config-file.js';
+export { type CurrentKey, createCurrentKey, withCurrentKey } from './current-key.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
+export {
+  isRotationUnderWay,
+  type KeyRotationDeps,
+  type KeyRotationResult,
+  rotateKey,
+} from './key-rotation.js';
+export { isRotationDue, runKeySchedule } from './key-schedule.js';
+export { type KeyHolders, newStoredKey, type StoredKey } from './key-store.js';
 export { createTokenSource } from './minted-token.js';
 export type { Message } from './mqtt-connection.js';
 export {

@@ -103,7 +103,7 @@ export async function enroll(
 
   const now = clock.now();
   const proof = await signEnrollmentProof(signer, { issuer, clientId, enrollmentCode, now });
-  const identity = { issuer, clientId, kid: signer.publicKey.kid };
+  const identity = { issuer, clientId, kid: signer.publicKey.kid, keySince: now };
   const body = JSON.stringify({
     enrollment_code: enrollmentCode,
     client_id: clientId,
@@ -111,7 +111,8 @@ export async function enroll(
     proof,
   });
   await sendEnrollment(url, body, identity, http);
-  await removeStateFile(stateDir, 'tokens'); // of an identity that was here before, if any
+  // Of an identity that was here before, if any.
+  for (const file of ['tokens', 'nextKey'] as const) await removeStateFile(stateDir, file);
   await writeIdentity(stateDir, identity);
   return { identity, isRepeated: false };
 }

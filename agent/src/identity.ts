@@ -11,6 +11,7 @@ import {
   type ClientId,
   type Issuer,
   type Kid,
+  type NumericDate,
   parseClientId,
   parsedBy,
   parseIssuer,
@@ -20,20 +21,23 @@ import {
   UsageError,
 } from '@latchkey/shared';
 import * as v from 'valibot';
-import { type KeyHolders, openKey } from './key-store.js';
+import { type KeyHolders, readKey, type StoredKey, signerOf } from './key-store.js';
 import { checkStateDir, readPrivateFile, stateFile, writePrivateFile } from './private-file.js';
 
 export interface Identity {
   readonly issuer: Issuer;
   readonly clientId: ClientId;
-  /** Thumbprint of the key that was enrolled. */
+  /** Thumbprint of the key in use: the one that was enrolled, or rotated to. */
   readonly kid: Kid;
+  /** Since when; `undefined`: not known. */
+  readonly keySince?: NumericDate | undefined;
 }
 
 const schema = v.strictObject({
   issuer: v.pipe(v.string(), parsedBy(parseIssuer)),
   client_id: v.pipe(v.string(), parsedBy(parseClientId)),
   kid: v.pipe(v.string(), parsedBy(parseKid)),
+  key_since: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
 });
 
 /** The identity in the state folder, or `undefined` before enrollment. */
@@ -47,15 +51,29 @@ export async function readIdentity(stateDir: string): Promise<Identity | undefin
   } catch {
     throw new UsageError(`${path} is not JSON`);
   }
-  const { issuer, client_id: clientId, kid } = parseWith(schema, value, path);
-  return { issuer, clientId, kid };
+  const file = parseWith(schema, value, path);
+  const { issuer, client_id: clientId, kid, key_since: keySince } = file;
+  return { issuer, clientId, kid, keySince };
 }
 
 /** Pins the identity. The last step of enrollment, so its file means "enrolled". */
 export async function writeIdentity(stateDir: string, identity: Identity): Promise<void> {
-  const { issuer, clientId, kid } = identity;
-  const text = JSON.stringify({ issuer, client_id: clientId, kid }, undefined, 2);
+  const { issuer, clientId, kid, keySince } = identity;
+  const file = { issuer, client_id: clientId, kid, key_since: keySince };
+  const text = JSON.stringify(file, undefined, 2);
   await writePrivateFile(stateFile(stateDir, 'identity'), `${text}\n`);
+}
+
+/** The stored key that the identity names. During a rotation that is either of two files. */
+export async function readKeyInUse(
+  stateDir: string,
+  { kid }: Identity,
+): Promise<StoredKey | undefined> {
+  for (const file of ['key', 'nextKey'] as const) {
+    const key = await readKey(stateDir, file);
+    if (key?.publicKey.kid === kid) return key;
+  }
+  return undefined;
 }
 
 /** Opens an enrolled state folder: checks modes, and that the key is the one that was enrolled. */
@@ -64,15 +82,19 @@ export async function openIdentity(
   holders: KeyHolders = {},
 ): Promise<{ readonly identity: Identity; readonly signer: Signer }> {
   await checkStateDir(stateDir);
-  const identity = await readIdentity(stateDir);
-  if (identity === undefined) {
-    throw new UsageError(`${stateDir} is not enrolled; run: latchkey-agent enroll`);
+  // Twice, since a rotation may end between the reading of one file and the next.
+  for (let tries = 0; tries < 2; tries += 1) {
+    const identity = await readIdentity(stateDir);
+    if (identity === undefined) {
+      throw new UsageError(`${stateDir} is not enrolled; run: latchkey-agent enroll`);
+    }
+    const key = await readKeyInUse(stateDir, identity);
+    if (key !== undefined) return { identity, signer: signerOf(key, holders) };
   }
-  const signer = await openKey(stateDir, holders);
-  if (signer.publicKey.kid !== identity.kid) {
-    throw new UsageError(
-      `the key in ${stateDir} is ${signer.publicKey.kid}, but ${identity.kid} was enrolled`,
-    );
-  }
-  return { identity, signer };
+  const other = await readKey(stateDir);
+  throw new UsageError(
+    other === undefined
+      ? `${stateFile(stateDir, 'key')} is missing; restore it, or enroll in another state folder`
+      : `the key in ${stateDir} is ${other.publicKey.kid}, but another one was enrolled`,
+  );
 }

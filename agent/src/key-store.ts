@@ -68,6 +68,15 @@ export function newStoredKey(): StoredKey {
   return { publicKey: privateKey.publicKey, privateKey };
 }
 
+/** What follows a key in a rotation that nobody gave a key for: one of the same kind. */
+export async function makeKeyAfter(stateDir: string): Promise<StoredKey> {
+  const key = await readKey(stateDir);
+  if (key === undefined || key.privateKey !== undefined) return newStoredKey();
+  throw new UsageError(
+    'the key is in ssh-agent: add a new one there, and run: latchkey-agent key rotate --ssh-agent KEY',
+  );
+}
+
 export function signerOf({ publicKey, privateKey }: StoredKey, holders: KeyHolders): Signer {
   if (privateKey !== undefined) return createKeySigner(privateKey);
   const { sshAgentSocket: socketPath } = holders;

@@ -22,6 +22,7 @@ export const STATE_FILES = {
   outbox: 'outbox.sqlite',
   socket: 'agent.sock',
   lock: 'agent.lock',
+  keyRotation: 'key-rotation.lock',
 } as const;
 
 /** Nothing we keep is larger; a larger file is not ours. */
@@ -143,6 +144,16 @@ export async function createPrivateFile(path: string, text: string): Promise<boo
 /** Path of one of our files. */
 export function stateFile(dir: string, name: keyof typeof STATE_FILES): string {
   return join(dir, STATE_FILES[name]);
+}
+
+/** Lets one of our files take the place of another. */
+export async function replaceStateFile(
+  dir: string,
+  from: keyof typeof STATE_FILES,
+  to: keyof typeof STATE_FILES,
+): Promise<void> {
+  await rename(stateFile(dir, from), stateFile(dir, to));
+  await syncDir(dir);
 }
 
 export async function removeStateFile(dir: string, name: keyof typeof STATE_FILES): Promise<void> {

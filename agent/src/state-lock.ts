@@ -6,7 +6,7 @@
  * Nothing is ever written to the file.
  *
  * Units   none.
- * Errors  `UsageError` when another agent has the lock, with its process id where the kernel tells it.
+ * Errors  `UsageError` when another process has the lock, with its process id where the kernel tells it.
  * Source  https://sqlite.org/lockingv3.html; `PENDING_BYTE`, https://sqlite.org/fileformat2.html 1.4;
  *         proc_locks(5).
  *
@@ -45,9 +45,15 @@ function holderOf(path: string): number | undefined {
   return pid !== undefined && pid > 0 && others.length === 0 ? pid : undefined;
 }
 
+/** What a lock is for, and what to say when another process has it. */
+const LOCKS = {
+  lock: { held: 'another agent runs on', advice: 'stop it first' },
+  keyRotation: { held: 'the key is being rotated in', advice: 'wait until that has ended' },
+} as const;
+
 /** Takes the lock until `release` or the end of the process. */
-export function lockStateDir(stateDir: string): StateLock {
-  const path = stateFile(stateDir, 'lock');
+export function lockStateDir(stateDir: string, name: keyof typeof LOCKS = 'lock'): StateLock {
+  const path = stateFile(stateDir, name);
   // SQLite would make it readable for others. Never opened when it is there: see `holderOf`.
   if (!existsSync(path)) closeSync(openSync(path, 'wx', 0o600));
   const db = new SqliteDatabase(path, { timeout: 0 });
@@ -60,7 +66,8 @@ export function lockStateDir(stateDir: string): StateLock {
     if (!isHeld) throw error;
     const pid = holderOf(path);
     const who = pid === undefined ? '' : ` (process ${pid})`;
-    throw new UsageError(`another agent runs on ${stateDir}${who}; stop it first`);
+    const { held, advice } = LOCKS[name];
+    throw new UsageError(`${held} ${stateDir}${who}; ${advice}`);
   }
   return { release: () => void db.close() };
 }

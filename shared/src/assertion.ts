@@ -34,6 +34,9 @@ const TYPES = {
   'key-rotation': ['key-rotation+jwt'],
 } as const;
 
+/** `client_assertion_type` of a client that authenticates by an assertion (RFC 7523 2.2). */
+export const CLIENT_ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
 /** Longest time from `iat` to `exp`, and greatest age at use. */
 export const ASSERTION_MAX_LIFETIME_SECONDS = 300;
 /** How far a client's clock may be off. */

@@ -11,6 +11,7 @@ const COMMANDS = [
   'enroll',
   'key create',
   'key show',
+  'key rotate',
   'run',
   'publish',
   'status',

@@ -51,6 +51,7 @@ test('makes a private folder, key and identity, and proves the key', async () =>
     issuer: authority.issuer,
     client_id: 't-42',
     kid: identity.kid,
+    key_since: identity.keySince,
   });
   expect(modeOf(stateDir)).toBe(0o700);
   expect(modeOf(file('device-key.pem'))).toBe(0o600);

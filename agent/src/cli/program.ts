@@ -14,7 +14,7 @@ import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
 import { runHealthcheck } from './healthcheck.js';
 import { type Io, writeLine } from './io.js';
-import { KEY_FORMATS, runKeyCreate, runKeyShow } from './key.js';
+import { KEY_FORMATS, runKeyCreate, runKeyRotate, runKeyShow } from './key.js';
 import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
 import type { RunOptions } from './run.js';
@@ -99,6 +99,18 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
         example('latchkey-agent key show --format pem --state-dir /var/lib/latchkey-agent'),
       ),
     runKeyShow,
+  );
+  runs(
+    key
+      .command('rotate')
+      .description('replace the device key, also while the agent runs; again after a power cut')
+      .requiredOption(...STATE_DIR)
+      .option('--ssh-agent [key]', 'by one that ssh-agent holds: its fingerprint or comment')
+      .addHelpText(
+        'after',
+        example('latchkey-agent key rotate --state-dir /var/lib/latchkey-agent'),
+      ),
+    runKeyRotate,
   );
   runs(
     program

@@ -12,6 +12,7 @@
  * @module
  */
 import {
+  CLIENT_ASSERTION_TYPE,
   type ClientId,
   type Clock,
   InvalidClientError,
@@ -34,8 +35,6 @@ export const CLIENT_AUTHENTICATION_METHODS = [
   'client_secret_post',
 ] as const;
 type Method = (typeof CLIENT_AUTHENTICATION_METHODS)[number];
-
-export const CLIENT_ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
 /** Tells the endpoint which client the request names as soon as it is known, for the log. */
 export type NoteClient = (clientId: ClientId) => void;
