@@ -1,6 +1,6 @@
 /**
- * `latchkey-agent key create | show | rotate`: the device's key before it is registered, in the forms
- * that an operator registers, and its replacement afterwards.
+ * `latchkey-agent key create | show`: the device's key before it is registered, in the forms that an
+ * operator registers.
  *
  * Units   none.
  * Errors  exit code 2 when there is a key already, or none to show; 3 when ssh-agent does not answer.
@@ -15,16 +15,12 @@ import {
   formatOpenSshFingerprint,
   formatPem,
   type PublicKey,
-  silentLogger,
   UsageError,
 } from '@latchkey/shared';
-import { createAuthorityTime, learnTimeFrom } from '../authority-time.js';
-import { openIdentity, readIdentity, readKeyInUse } from '../identity.js';
-import { rotateKey } from '../key-rotation.js';
-import { makeKeyAfter, newStoredKey, readKey, type StoredKey, writeNewKey } from '../key-store.js';
+import { readIdentity, readKeyInUse } from '../identity.js';
+import { newStoredKey, readKey, type StoredKey, writeNewKey } from '../key-store.js';
 import { checkStateDir, makeStateDir, stateFile } from '../private-file.js';
 import { listSshIdentities, type SshIdentity } from '../ssh-agent.js';
-import { keepTime } from '../time-file.js';
 import { type Io, writeLine } from './io.js';
 
 /** How a public key is written. `fingerprint` is what the authority calls `kid`. */
@@ -38,12 +34,6 @@ export interface KeyShowOptions {
 
 export interface KeyCreateOptions extends KeyShowOptions {
   /** Which key of ssh-agent; `true`: the only one that it has. */
-  readonly sshAgent?: string | true | undefined;
-}
-
-export interface KeyRotateOptions {
-  readonly stateDir: string;
-  /** As above: the key to go on with. */
   readonly sshAgent?: string | true | undefined;
 }
 
@@ -130,28 +120,5 @@ export async function runKeyShow(options: KeyShowOptions, io: Io): Promise<numbe
   }
   io.stdout.write(formatPublicKey(key.publicKey, options.format, identity?.clientId));
   if (options.format === 'openssh') writeLine(io.stderr, formatOpenSshFingerprint(key.publicKey));
-  return EXIT.ok;
-}
-
-/** Works while the agent runs as well: it goes on with the new key by itself. */
-export async function runKeyRotate(options: KeyRotateOptions, io: Io): Promise<number> {
-  const stateDir = resolve(options.stateDir);
-  const { identity } = await openIdentity(stateDir, io);
-  const logger = silentLogger;
-  const clock = createAuthorityTime({ machine: io.clock, logger });
-  const saveTime = await keepTime(stateDir, clock, logger);
-  const http = learnTimeFrom(io.http, identity.issuer, clock, saveTime);
-  const { sshAgentSocket } = io;
-  const { sshAgent } = options;
-  const { kid, isResumed } = await rotateKey(
-    { stateDir, http, clock, logger, sshAgentSocket },
-    () => (sshAgent === undefined ? makeKeyAfter(stateDir) : obtainKey(sshAgent, io)),
-  );
-  writeLine(
-    io.stderr,
-    isResumed
-      ? `the rotation that was begun before is at its end; the key of ${identity.clientId} is ${kid}`
-      : `the key of ${identity.clientId} is ${kid}; the old one, ${identity.kid}, has ended`,
-  );
   return EXIT.ok;
 }

@@ -14,7 +14,8 @@ import { version } from '../version.js';
 import { runEnroll } from './enroll.js';
 import { runHealthcheck } from './healthcheck.js';
 import { type Io, writeLine } from './io.js';
-import { KEY_FORMATS, runKeyCreate, runKeyRotate, runKeyShow } from './key.js';
+import { KEY_FORMATS, runKeyCreate, runKeyShow } from './key.js';
+import type { KeyRotateOptions } from './key-rotate.js';
 import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
 import type { RunOptions } from './run.js';
@@ -110,7 +111,8 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
         'after',
         example('latchkey-agent key rotate --state-dir /var/lib/latchkey-agent'),
       ),
-    runKeyRotate,
+    async (options: KeyRotateOptions, rotateIo) =>
+      (await import('./key-rotate.js')).runKeyRotate(options, rotateIo),
   );
   runs(
     program
