@@ -14,11 +14,8 @@ import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './author
 import type { AgentConfig } from './config.js';
 import { createCurrentKey, withCurrentKey } from './current-key.js';
 import { createHealth, type Health, healthBody, type Problem } from './health.js';
-import { type Identity, openIdentity, readIdentity } from './identity.js';
+import { type Identity, openIdentity } from './identity.js';
 import { createIssuedTokenSource } from './issued-token.js';
-import { isRotationUnderWay, rotateKey } from './key-rotation.js';
-import { runKeySchedule } from './key-schedule.js';
-import { makeKeyAfter } from './key-store.js';
 import { formatMetrics } from './local/metrics.js';
 import { type LocalSockets, openLocalSockets } from './local/sockets.js';
 import { createStreams } from './local/subscribe.js';
@@ -222,18 +219,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       const sources = Promise.all([
         sweep(outbox, signal),
         health.run(signal),
-        runKeySchedule(
-          {
-            readIdentity: () => readIdentity(stateDir),
-            isUnderWay: () => isRotationUnderWay(stateDir),
-            rotate: () =>
-              rotateKey({ ...holders, stateDir, http, clock, logger }, () =>
-                makeKeyAfter(stateDir),
-              ),
-            ...{ days: config.key.rotateAfterDays, clock, logger, random },
-          },
-          signal,
-        ),
+        key.keep({ http, clock, random, days: config.key.rotateAfterDays }, signal),
         ...config.sources.map((source) => runSource(source, common, signal)),
       ]);
       // Sources end only when the signal aborts, or by a bug that must end the agent.

@@ -8,9 +8,11 @@
  *
  * @module
  */
-import type { Logger, Signer } from '@latchkey/shared';
+import type { Clock, HttpClient, Logger, Signer } from '@latchkey/shared';
 import { type Identity, openIdentity, readIdentity } from './identity.js';
-import type { KeyHolders } from './key-store.js';
+import { isRotationUnderWay, rotateKey } from './key-rotation.js';
+import { runKeySchedule } from './key-schedule.js';
+import { type KeyHolders, makeKeyAfter } from './key-store.js';
 import type { TokenSource } from './token-source.js';
 
 export interface CurrentKey {
@@ -18,6 +20,16 @@ export interface CurrentKey {
   readonly signer: Signer;
   /** Takes up the key that the state folder names now. */
   refresh(): Promise<void>;
+  /** Replaces the key when it is older than `days` (0: never), and ends a rotation that was begun. */
+  keep(
+    deps: {
+      readonly http: HttpClient;
+      readonly clock: Clock;
+      readonly random: () => number;
+      readonly days: number;
+    },
+    signal: AbortSignal,
+  ): Promise<void>;
 }
 
 export function createCurrentKey(deps: {
@@ -58,6 +70,18 @@ export function createCurrentKey(deps: {
         const detail = error instanceof Error ? error.message : String(error);
         logger.warn({ event: 'key.not-read', detail }, 'the key in use cannot be looked up');
       }
+    },
+    keep: ({ http, clock, random, days }, signal) => {
+      const rotation = { ...holders, stateDir, http, clock, logger };
+      return runKeySchedule(
+        {
+          readIdentity: () => readIdentity(stateDir),
+          isUnderWay: () => isRotationUnderWay(stateDir),
+          rotate: () => rotateKey(rotation, () => makeKeyAfter(stateDir)),
+          ...{ days, clock, logger, random },
+        },
+        signal,
+      );
     },
   };
 }
