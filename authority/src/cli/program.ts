@@ -13,7 +13,8 @@ import { packageVersion } from '../version.js';
 import { addAuditCommand } from './audit/command.js';
 import { type BackupOptions, backup, type RestoreOptions, restore } from './backup.js';
 import { addClientCommands } from './client/command.js';
-import { addCommand, type Program } from './command.js';
+import { addCommand, type Program, repeatable } from './command.js';
+import { type DoctorOptions, doctor } from './doctor.js';
 import { addEnrollmentCommand } from './enrollment/command.js';
 import { addExplainCommand } from './explain.js';
 import { addFeedCommand } from './feed/command.js';
@@ -86,6 +87,21 @@ function addKeepingCommands(root: Command, { io, finish }: Program): void {
   }).action(async (_options: UpgradeOptions, self: Command) => {
     finish(await upgrade(self.optsWithGlobals<UpgradeOptions>(), io));
   });
+  addCommand(root, {
+    usage: 'doctor',
+    summary:
+      'look for what is wrong, and say what to do; exits with 1 when something does not work',
+    examples: [
+      'doctor --data-dir ./authority',
+      'doctor --authority https://id.example --broker http://127.0.0.1:9401',
+    ],
+  })
+    .addOption(repeatable('--broker <url>', 'also ask the monitor of this broker for its feed'))
+    .option('--no-network', 'only look at the files')
+    .option('--json', 'print JSON')
+    .action(async (_options: DoctorOptions, self: Command) => {
+      finish(await doctor(self.optsWithGlobals<DoctorOptions>(), io));
+    });
 }
 
 /** All commands, for running them and for walking over them. */

@@ -61,6 +61,21 @@ export function fileVersion(path: string): number {
   }
 }
 
+/** The first thing that is wrong with the file; `undefined`: nothing. It reads all of it. */
+export function firstDamage(path: string): string | undefined {
+  let db: Database | undefined;
+  try {
+    db = new SqliteDatabase(path, { fileMustExist: true, readonly: true });
+    const found = db.pragma('quick_check(1)', { simple: true }) as string;
+    return found === 'ok' ? undefined : found;
+  } catch (error) {
+    if (error instanceof SqliteDatabase.SqliteError) return error.message;
+    throw error;
+  } finally {
+    db?.close();
+  }
+}
+
 /** What the file of an older program looked like is kept beside it. */
 function keepBefore(db: Database): void {
   const version = versionOf(db);
