@@ -37,7 +37,7 @@ test('authority down at renewal: the session goes on, tries go on, and the first
   const { expiresAt = 0 } = agent.status().token ?? {};
   await stack.startAuthority();
   await stack.advance(0.2 * TTL_SECONDS);
-  await expect.poll(() => agent.status().state).toBe('online'); // once it has closed and connected
+  await expect.poll(() => agent.status().state, { timeout: 10_000 }).toBe('online'); // once it has closed and connected
   expect(agent.status().token?.expiresAt).toBeGreaterThan(expiresAt);
   expect(refusals(stack)).toBe(0);
 });
@@ -81,7 +81,7 @@ test('authority down for a day: a device that may not mint says why it waits, an
   expect(before).toBeLessThan(DAY / 55); // the mean of waits of up to two minutes
   await stack.startAuthority();
   await stack.advance(120);
-  await expect.poll(() => stack.heard).toEqual(kept);
+  await expect.poll(() => stack.heard, { timeout: 10_000 }).toEqual(kept);
   expect(stack.requests.length - before).toBeLessThan(5);
 });
 
@@ -102,7 +102,7 @@ test('authority down for longer than the broker trusts its replica: the agent sa
   // The broker has to hear of the authority first, and waits as long as the agent may between tries.
   const latestAt = stack.clock.now() + HOUR;
   while (agent.status().state !== 'online' && stack.clock.now() < latestAt) await stack.advance(30);
-  await expect.poll(() => stack.heard).toEqual(['minted', 'kept']);
+  await expect.poll(() => stack.heard, { timeout: 10_000 }).toEqual(['minted', 'kept']);
 });
 
 test('token expired while asleep: noticed within 5 s of waking, and the expired one is never shown', async () => {
@@ -114,7 +114,7 @@ test('token expired while asleep: noticed within 5 s of waking, and the expired 
   await stack.clock.advance(8 * HOUR * 1000);
   await agent.publish(message('morning'));
   await stack.advance(6);
-  await expect.poll(() => stack.heard).toEqual(['evening', 'morning']);
+  await expect.poll(() => stack.heard, { timeout: 10_000 }).toEqual(['evening', 'morning']);
   expect(refusals(stack)).toBe(0);
   expect(agent.status().token?.expiresAt).toBeGreaterThan(stack.clock.now());
 });

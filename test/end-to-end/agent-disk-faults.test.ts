@@ -43,13 +43,13 @@ test('disk full: messages are refused with the reason, the connection stays, and
     status: 507,
     body: { error: 'outbox_full', error_description: expect.stringMatching(/full/) },
   });
-  await expect.poll(() => heard).toEqual(accepted);
+  await expect.poll(() => heard, { timeout: 10_000 }).toEqual(accepted);
   expect(states(agent).at(-1)).toBe('online');
   disk.free();
   expect(await device.socket.publish({ topic: TOPIC, payload: 'again' })).toMatchObject({
     status: 202,
   });
-  await expect.poll(() => heard.at(-1)).toBe('again');
+  await expect.poll(() => heard.at(-1), { timeout: 10_000 }).toBe('again');
   expect(states(agent).filter((state) => state === 'connecting')).toHaveLength(1);
   expect(await agent.stop()).toBe(0);
 });
@@ -71,7 +71,7 @@ test.for(['SIGTERM', 'SIGKILL'] as const)(
     const heard = await hear(stack);
     const agent = device.start();
     await agent.event('agent.state', isOnline);
-    await expect.poll(() => heard).toEqual(kept);
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(kept);
     const { answer } = await publishUntilRefused(device);
     expect(answer).toMatchObject({ status: 507 });
     disk.free();

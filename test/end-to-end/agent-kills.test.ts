@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { buildAgentBundle } from '../helpers/agent-bundle.ts';
 import { startAgentStack } from '../helpers/agent-stack.ts';
+import { seededRandom } from '../helpers/seeded-random.ts';
 
 const KILLS = 200;
 const TOPICS = 10;
@@ -12,17 +13,6 @@ const MESSAGES = 5;
 const SEED = 20_261_121;
 /** Longer than from start to online: a kill within it may meet the agent while it opens or connects. */
 const START_MS = 500;
-
-/** Uniform in [0, 1), the same numbers for the same seed (mulberry32). */
-function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 test('SIGKILL at 200 random points of a stream of 10,000 accepted messages: each arrives, in order per topic', async () => {
   const random = seededRandom(SEED);

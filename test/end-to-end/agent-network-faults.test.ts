@@ -38,7 +38,7 @@ test('authority down at start: messages are kept, the status says why, and its r
   await stack.listen((_topic, payload) => heard.push(payload));
   await online;
   await device.socket.publish({ topic: TOPIC, payload: 'y', wait: true });
-  await expect.poll(() => heard).toEqual(['x', 'y']);
+  await expect.poll(() => heard, { timeout: 10_000 }).toEqual(['x', 'y']);
   expect(await agent.stop()).toBe(0);
 });
 
