@@ -12,9 +12,9 @@ import type { Clock, HttpClient, Logger } from '@latchkey/shared';
 import { createActions } from './actions.js';
 import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
-import { createCurrentKey, withCurrentKey } from './current-key.js';
+import { openCurrentKey, withCurrentKey } from './current-key.js';
 import { createHealth, type Health, healthBody, type Problem } from './health.js';
-import { type Identity, openIdentity } from './identity.js';
+import type { Identity } from './identity.js';
 import { createIssuedTokenSource } from './issued-token.js';
 import { formatMetrics } from './local/metrics.js';
 import { type LocalSockets, openLocalSockets } from './local/sockets.js';
@@ -133,9 +133,8 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
 
   const runLocked = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
     const holders = { sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket };
-    const first = await openIdentity(stateDir, holders);
-    const { identity } = first;
-    const key = createCurrentKey({ stateDir, holders, first, logger });
+    const key = await openCurrentKey({ stateDir, holders, logger });
+    const { identity } = key;
     const cache = await openTokenCache(stateDir);
     const saveTime = await keepTime(stateDir, clock, logger);
     const http = learnTimeFrom(deps.http, identity.issuer, clock, saveTime);

@@ -8,14 +8,18 @@
  *
  * @module
  */
+import { statSync } from 'node:fs';
 import type { Clock, HttpClient, Logger, Signer } from '@latchkey/shared';
 import { type Identity, openIdentity, readIdentity } from './identity.js';
 import { isRotationUnderWay, rotateKey } from './key-rotation.js';
 import { runKeySchedule } from './key-schedule.js';
 import { type KeyHolders, makeKeyAfter } from './key-store.js';
+import { stateFile } from './private-file.js';
 import type { TokenSource } from './token-source.js';
 
 export interface CurrentKey {
+  /** As it was when the agent started; issuer and client id never change. */
+  readonly identity: Identity;
   /** Signs with whichever key is in use. */
   readonly signer: Signer;
   /** Takes up the key that the state folder names now. */
@@ -32,28 +36,38 @@ export interface CurrentKey {
   ): Promise<void>;
 }
 
-export function createCurrentKey(deps: {
+/** Opens an enrolled state folder, as `openIdentity` does. */
+export async function openCurrentKey(deps: {
   readonly stateDir: string;
   readonly holders: KeyHolders;
-  readonly first: { readonly identity: Identity; readonly signer: Signer };
   readonly logger: Logger;
-}): CurrentKey {
-  const { stateDir, holders, first, logger } = deps;
-  const { issuer, clientId } = first.identity;
-  let current = first.signer;
+}): Promise<CurrentKey> {
+  const { stateDir, holders, logger } = deps;
+  const path = stateFile(stateDir, 'identity');
+
+  /** Tells one state of the file from the next, at the cost of a system call; it is replaced, never written. */
+  const fingerprint = (): string => {
+    const info = statSync(path, { throwIfNoEntry: false });
+    return `${info?.ino} ${info?.ctimeMs}`;
+  };
+
+  let seen = fingerprint(); // before it is read: what changes from here on is noticed
+  const { identity: pinned, signer } = await openIdentity(stateDir, holders);
+  let current = signer;
 
   const look = async (): Promise<void> => {
     const identity = await readIdentity(stateDir);
-    if (identity === undefined || identity.kid === current.publicKey.kid) return;
-    if (identity.issuer !== issuer || identity.clientId !== clientId) {
+    if (identity?.issuer !== pinned.issuer || identity.clientId !== pinned.clientId) {
       throw new Error('the state folder is of another device now; start the agent anew');
     }
+    if (identity.kid === current.publicKey.kid) return;
     current = (await openIdentity(stateDir, holders)).signer;
     const { kid } = current.publicKey;
     logger.info({ event: 'key.replaced', kid }, 'goes on with the key that was rotated to');
   };
 
   return {
+    identity: pinned,
     signer: {
       get alg() {
         return current.alg;
@@ -65,7 +79,10 @@ export function createCurrentKey(deps: {
     },
     refresh: async () => {
       try {
+        const now = fingerprint();
+        if (now === seen) return;
         await look();
+        seen = now;
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error);
         logger.warn({ event: 'key.not-read', detail }, 'the key in use cannot be looked up');

@@ -17,7 +17,7 @@ export type {
   SourceInput,
 } from './config.js';
 export { loadAgentConfig, parseAgentConfig } from './config-file.js';
-export { type CurrentKey, createCurrentKey, withCurrentKey } from './current-key.js';
+export { type CurrentKey, openCurrentKey, withCurrentKey } from './current-key.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';

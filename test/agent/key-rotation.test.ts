@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import {
-  createCurrentKey,
   isRotationDue,
   isRotationUnderWay,
   newStoredKey,
+  openCurrentKey,
   openIdentity,
   readIdentity,
   rotateKey,
@@ -13,7 +13,6 @@ import {
 } from '@latchkey/agent';
 import {
   createHttpClient,
-  createKeySigner,
   generateKey,
   type HttpClient,
   importPrivatePem,
@@ -205,34 +204,35 @@ describe('the daemon', () => {
     const state = await setUp();
     const { stateDir } = state;
     const logger = createCapturedLog();
-    const first = await openIdentity(stateDir);
-    const key = createCurrentKey({ stateDir, holders: {}, first, logger });
+    const key = await openCurrentKey({ stateDir, holders: {}, logger });
     const tokens = withCurrentKey(tokensBy(key.signer), key);
-    expect((await tokens.get({})).accessToken).toBe(first.identity.kid);
+    expect((await tokens.get({})).accessToken).toBe(key.identity.kid);
     const { kid } = await state.rotate();
     expect((await tokens.renew({})).accessToken).toBe(kid);
     expect(await state.isAccepted(key.signer)).toBe(true);
     expect(logger.all('key.replaced')).toEqual([{ event: 'key.replaced', kid }]);
   });
 
-  test('goes on with the key it has while the state folder cannot be read', async () => {
+  test.each([
+    { name: 'is gone', change: (file: string) => rmSync(file) },
+    { name: 'is open to others', change: (file: string) => chmodSync(file, 0o644) },
+    {
+      name: 'is of another device',
+      change: (file: string) => {
+        const other = readFileSync(file, 'utf8').replace('t-42', 't-43');
+        rmSync(file);
+        writeFileSync(file, other, { mode: 0o600 });
+      },
+    },
+  ])('goes on with the key it has when the identity $name, and says so', async ({ change }) => {
     const state = await setUp();
     const { stateDir } = state;
     const logger = createCapturedLog();
-    const first = await openIdentity(stateDir);
-    const key = createCurrentKey({ stateDir: `${stateDir}/none/`, holders: {}, first, logger });
+    const key = await openCurrentKey({ stateDir, holders: {}, logger });
+    change(state.file('identity.json'));
     await key.refresh();
-    expect(key.signer.publicKey.kid).toBe(first.identity.kid);
-    const elsewhere = createCurrentKey({
-      ...{ stateDir, holders: {}, logger },
-      first: {
-        identity: { ...first.identity, clientId: 't-43' as typeof first.identity.clientId },
-        signer: createKeySigner(generateKey()),
-      },
-    });
-    await elsewhere.refresh();
+    expect(key.signer.publicKey.kid).toBe(state.device.key.publicKey.kid);
     expect(logger.all('key.not-read')).toHaveLength(1);
-    expect(elsewhere.signer.publicKey.kid).not.toBe(first.identity.kid);
   });
 
   const identity = async () => readIdentity((await startDeviceState()).stateDir);
