@@ -34,6 +34,7 @@ export { narrowTopicScope } from './oauth/narrow-scope.js';
 export { loadConfig, type OpenDataDir, openAuthority, openDataDir } from './open-authority.js';
 export { type OperatorKey, readOperatorKey } from './operator-key.js';
 export * from './registry/audit-log.js';
+export * from './registry/client-import.js';
 export * from './registry/feed-store.js';
 export { matchesIdPattern, parseIdPattern } from './registry/id-pattern.js';
 export * from './registry/lifecycle.js';

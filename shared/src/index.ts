@@ -27,6 +27,7 @@ export * from './keys.js';
 export * from './log.js';
 export * from './minting-issuer.js';
 export * from './oauth-client.js';
+export * from './prime-order.js';
 export * from './public-key-cache.js';
 export * from './rate-limit.js';
 export type { Allowed } from './rights-tree.js';

@@ -12,9 +12,9 @@ import { FormatError } from './errors.js';
 import { parseJsonObject } from './json.js';
 import {
   decodeCanonicalBase64url,
-  importPublicJwk,
   importRawPublicKey,
   type PublicKey,
+  rawOfPublicJwk,
 } from './keys.js';
 
 const MAX_TEXT_LENGTH = 4096;
@@ -53,28 +53,33 @@ function rawOfOpenSsh(line: string, field: string): Uint8Array {
 }
 
 /**
- * Reads a public key in any of the forms that are told apart by their looks: a JWK (JSON), PEM, an
- * OpenSSH line, 64 hex digits, or 32 bytes in base64 or base64url.
+ * The 32 bytes of a public key in any of the forms that are told apart by their looks: a JWK (JSON),
+ * PEM, an OpenSSH line, 64 hex digits, or 32 bytes in base64 or base64url. They are not yet checked to
+ * be a point, which is up to whoever registers the key.
  */
-export function parsePublicKey(input: string, field = 'public key'): PublicKey {
+export function rawOfPublicKeyText(input: string, field = 'public key'): Uint8Array {
   const text = input.trim();
   if (text.length > MAX_TEXT_LENGTH)
     throw new FormatError(field, `must not exceed ${MAX_TEXT_LENGTH} characters`);
   if (text.includes('PRIVATE KEY')) {
     throw new FormatError(field, 'holds a private key; give only the public part');
   }
-  if (text.startsWith('{'))
-    return importPublicJwk(parseJsonObject(Buffer.from(text), field), field);
-  if (text.startsWith('-----BEGIN')) return importRawPublicKey(rawOfPem(text, field), field);
-  if (text.startsWith('ssh-ed25519')) return importRawPublicKey(rawOfOpenSsh(text, field), field);
-  if (/^[0-9a-f]{64}$/i.test(text)) return importRawPublicKey(Buffer.from(text, 'hex'), field);
+  if (text.startsWith('{')) return rawOfPublicJwk(parseJsonObject(Buffer.from(text), field), field);
+  if (text.startsWith('-----BEGIN')) return rawOfPem(text, field);
+  if (text.startsWith('ssh-ed25519')) return rawOfOpenSsh(text, field);
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
   const base64url = text.replace(/=$/, '').replaceAll('+', '-').replaceAll('/', '_');
   const raw = decodeCanonicalBase64url(base64url);
-  if (raw?.length === 32) return importRawPublicKey(raw, field);
+  if (raw?.length === 32) return raw;
   throw new FormatError(
     field,
     'is in no known form; known: JWK, PEM, OpenSSH ssh-ed25519, 64 hex digits, 32 bytes in base64',
   );
+}
+
+/** Reads a public key in any of these forms, with all checks of a registration. */
+export function parsePublicKey(input: string, field = 'public key'): PublicKey {
+  return importRawPublicKey(rawOfPublicKeyText(input, field), field);
 }
 
 /** SubjectPublicKeyInfo PEM (RFC 8410). */

@@ -79,8 +79,11 @@ export function decodeCanonicalBase64url(text: string): Uint8Array | undefined {
   return bytes.toString('base64url') === text ? bytes : undefined;
 }
 
-/** Raw bytes of a public JWK; refuses private keys, other key types and other spellings of `x`. */
-function rawOfJwk(value: unknown, field: string): Uint8Array {
+/**
+ * Raw bytes of a public JWK, not yet checked to be a point; refuses private keys, other key types and
+ * other spellings of `x`.
+ */
+export function rawOfPublicJwk(value: unknown, field: string): Uint8Array {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new FormatError(field, 'must be a JWK object');
   }
@@ -104,7 +107,7 @@ function rawOfJwk(value: unknown, field: string): Uint8Array {
 
 /** Imports a public JWK from outside, with all checks. */
 export function importPublicJwk(value: unknown, field = 'public key'): PublicKey {
-  return importRawPublicKey(rawOfJwk(value, field), field);
+  return importRawPublicKey(rawOfPublicJwk(value, field), field);
 }
 
 /**
@@ -112,7 +115,7 @@ export function importPublicJwk(value: unknown, field = 'public key'): PublicKey
  * `kid`: its thumbprint, if that was kept with it; it is not computed again then.
  */
 export function restorePublicKey(jwk: PublicJwk, kid?: Kid): PublicKey {
-  rawOfJwk(jwk, 'public key');
+  rawOfPublicJwk(jwk, 'public key');
   return ofCanonical(jwk.x, kid);
 }
 

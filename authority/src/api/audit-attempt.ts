@@ -4,6 +4,7 @@
  *     POST /clients                          create  /clients/t-42
  *     PATCH /clients/t-42                    change  /clients/t-42
  *     POST /clients/t-42/suspend             suspend /clients/t-42
+ *     POST /devices/import                   import  /devices
  *     POST /clients/t-42/keys/rotation/start start   /clients/t-42/keys/rotation
  *
  * Units   none.
@@ -66,7 +67,7 @@ export function createDescribeAttempt(
     const path = request.url.replace(/\?.*$/s, '').slice(prefix.length);
     const named = nameAttempt(request.method, path);
     if (named === undefined) return undefined;
-    const id = CLIENT_PATH.exec(path)?.[1];
+    const id = named.action === 'import' ? undefined : CLIENT_PATH.exec(path)?.[1];
     return {
       type: path.startsWith('/signing-keys') ? 'signing-key' : 'management',
       ...named,

@@ -16,6 +16,7 @@ import type { SigningKeys } from '../signing-keys.js';
 import { auditRoutes } from './audit.js';
 import { createDescribeAttempt } from './audit-attempt.js';
 import type { Authenticate, AuthenticateDeps } from './authenticate.js';
+import { clientImportRoutes } from './client-import.js';
 import { clientKeyRoutes } from './client-keys.js';
 import { clientSecretRoutes } from './client-secrets.js';
 import { clientStatusRoutes } from './client-status.js';
@@ -23,6 +24,7 @@ import { clientRoutes } from './clients.js';
 import { enrollmentRoutes } from './enrollments.js';
 import { createApiErrorHandler, problemOf } from './error-reply.js';
 import { explainRoutes } from './explain.js';
+import { createKeyChecks, type KeyChecks } from './key-checks.js';
 import { createManagementRights } from './management-rights.js';
 import { openApiDocument } from './openapi.js';
 import { permissionRoutes } from './permissions.js';
@@ -39,13 +41,16 @@ export type ManagementDeps = AuthenticateDeps & {
 };
 
 /** Every route, for serving, for the OpenAPI document and for tests that walk over them. */
-export function managementRoutes(deps: ManagementDeps): readonly Route[] {
+export function managementRoutes(
+  deps: ManagementDeps & { readonly keyChecks: KeyChecks },
+): readonly Route[] {
   const rights = createManagementRights(deps);
   return [
     ...resourceRoutes({ ...deps, rights }),
     ...permissionRoutes({ ...deps, rights }),
     ...roleRoutes({ ...deps, rights }),
     ...clientRoutes(deps),
+    ...clientImportRoutes(deps),
     ...clientStatusRoutes(deps),
     ...clientKeyRoutes(deps),
     ...clientSecretRoutes(deps),
@@ -58,8 +63,10 @@ export function managementRoutes(deps: ManagementDeps): readonly Route[] {
 
 export function managementApi(deps: ManagementDeps): (app: FastifyInstance) => Promise<void> {
   const { authenticateOperator: authenticate } = deps;
-  const routes = managementRoutes(deps);
+  const keyChecks = createKeyChecks(deps);
+  const routes = managementRoutes({ ...deps, keyChecks });
   return async (app) => {
+    app.addHook('onClose', () => keyChecks.stop());
     acceptJson(app);
     app.setErrorHandler(createApiErrorHandler(deps.logger));
     app.decorateRequest('operator', undefined);

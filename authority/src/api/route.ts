@@ -53,6 +53,8 @@ export interface RouteSpec<Body, Query> {
   readonly success: 200 | 201 | 204;
   /** Event that a change is logged as, and the field that names what was changed. */
   readonly change?: { readonly event: string; readonly subject: string };
+  /** Largest body in bytes; default that of the server. */
+  readonly bodyLimit?: number;
   /** Whether `If-Match` is heeded. */
   readonly isConditional?: boolean;
   handle(request: RouteRequest<Body, Query>): Promise<RouteAnswer>;
@@ -128,6 +130,7 @@ export function registerRoutes(
     app.route({
       method: one.method,
       url: one.path,
+      ...(one.bodyLimit !== undefined && { bodyLimit: one.bodyLimit }),
       // Before the body is read: a stranger's body is not worth parsing.
       onRequest: async (request) => {
         request.operator = await deps.authenticate(request.headers.authorization);

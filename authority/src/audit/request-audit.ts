@@ -13,6 +13,7 @@ import { addressOf } from '../http/address.js';
 import { toOAuthError } from '../http/failure.js';
 import { RateLimitedError } from '../http/request-limits.js';
 import type { AuditEvent, AuditLog } from '../registry/audit-log.js';
+import type { ImportOutcome } from '../registry/client-import.js';
 import { type Audit, boundedEvent } from './audit.js';
 
 /** What a request wants; its outcome is added. */
@@ -70,6 +71,24 @@ function made({ action, target = '' }: Attempt, result: unknown): Partial<AuditE
   return { target: `${target}/${key}`, ...(isClient && { clientId: String(key) }) };
 }
 
+/** An import, and each client that it registered. */
+function importEvents<Event extends Attempt>(
+  event: Event,
+  outcomes: readonly ImportOutcome[],
+): readonly (Event & Partial<AuditEvent>)[] {
+  const idsOf = (outcome: ImportOutcome['outcome']) =>
+    outcomes.filter((one) => one.outcome === outcome).map(({ id }) => id);
+  const [created, unchanged, refused] = [idsOf('created'), idsOf('unchanged'), idsOf('refused')];
+  const detail = `${created.length} registered, ${unchanged.length} there already, ${refused.length} refused`;
+  return [
+    { ...event, detail },
+    ...created.map((clientId) => ({
+      ...{ ...event, action: 'create', target: `${event.target}/${clientId}`, clientId },
+      detail: 'imported',
+    })),
+  ];
+}
+
 /** Commits every change that the requests of `app` make with its event, and records refusals. */
 export function auditChanges(
   app: FastifyInstance,
@@ -88,8 +107,10 @@ export function auditChanges(
         const { clientId } = request;
         // Asked again, since more is known now.
         const attempt = describe(request) as Attempt;
-        const event = { actor: undefined, clientId, ...attempt, ...made(attempt, result) };
-        return boundedEvent({ ...event, address, outcome: 'ok' });
+        const event = { actor: undefined, clientId, ...attempt, address, outcome: 'ok' } as const;
+        if (attempt.action !== 'import')
+          return boundedEvent({ ...event, ...made(attempt, result) });
+        return importEvents(event, result as readonly ImportOutcome[]).map(boundedEvent);
       },
     };
     log.withEvent(draft, done);

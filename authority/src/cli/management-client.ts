@@ -11,6 +11,7 @@
 import {
   discover,
   type HttpRequest,
+  type HttpResponse,
   type Issuer,
   parseIssuer,
   requestToken,
@@ -40,13 +41,15 @@ export interface ManagementClient {
   /** The authority that it talks to. */
   readonly issuer: Issuer;
   /** Creates something, or does what the path says; an empty answer is an empty item. */
-  post(path: string, body?: Item): Promise<Item>;
+  post(path: string, body?: Item, options?: { readonly timeoutMs?: number }): Promise<Item>;
   get(path: string, query?: Query): Promise<Item>;
   /** With a version, only if the item still is of it. */
   patch(path: string, body: Item, version?: number): Promise<Item>;
   /** Answers with what is left, if anything is. */
   remove(path: string, query?: Query): Promise<Item | undefined>;
-  /** All items, page by page. */
+  /** All items, each page when it is wanted. */
+  pages(path: string, query?: Query): AsyncGenerator<readonly Item[]>;
+  /** All items at once. */
   list(path: string, query?: Query): Promise<readonly Item[]>;
 }
 
@@ -64,6 +67,11 @@ function formatQuery(query: Query): string {
 }
 
 const PAGE_LIMIT = 500;
+/** A token older than this that is refused may have expired: another is asked for, once. */
+const FRESH_SECONDS = 30;
+/** Waits after each other, when the authority is asked for too much. */
+const MAX_WAITS = 10;
+const MAX_WAIT_SECONDS = 60;
 
 const itemSchema = v.record(v.string(), v.unknown());
 const pageSchema = v.object({ items: v.array(itemSchema), next: v.nullable(v.string()) });
@@ -124,6 +132,12 @@ async function withHint<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
+interface SendOptions {
+  readonly body?: Item;
+  readonly version?: number | undefined;
+  readonly timeoutMs?: number;
+}
+
 export async function openManagement(
   options: ManagementOptions,
   io: Io,
@@ -131,31 +145,57 @@ export async function openManagement(
   const { issuer, clientId, signer } = chooseKey(options);
   const { http, clock, signal } = io;
   const metadata = await withHint(discover(http, issuer, signal));
-  const { accessToken } = await withHint(
-    requestToken({
-      ...{ http, metadata, issuer, clientId, signer, signal, now: clock.now() },
-      // Without a scope it is all that this operator has, which need not be everything.
-      resource: managementResource(issuer),
-    }),
-  );
+  const obtain = async () => {
+    const now = clock.now();
+    const { accessToken } = await withHint(
+      requestToken({
+        ...{ http, metadata, issuer, clientId, signer, signal, now },
+        // Without a scope it is all that this operator has, which need not be everything.
+        resource: managementResource(issuer),
+      }),
+    );
+    return { accessToken, obtainedAt: now };
+  };
+  let token = await obtain();
 
-  const send = async (
+  const sendOnce = async (
     method: HttpRequest['method'],
     path: string,
-    { body, version }: { readonly body?: Item; readonly version?: number | undefined } = {},
-  ): Promise<string> => {
-    const response = await http.request({
+    { body, version, timeoutMs }: SendOptions,
+  ): Promise<HttpResponse> =>
+    http.request({
       method,
       url: `${managementResource(issuer)}/v1${path}`,
       headers: {
-        authorization: `Bearer ${accessToken}`,
+        authorization: `Bearer ${token.accessToken}`,
         accept: 'application/json',
         ...(body && { 'content-type': 'application/json' }),
         ...(version !== undefined && { 'if-match': `"${version}"` }),
       },
       ...(body && { body: JSON.stringify(body) }),
+      ...(timeoutMs !== undefined && { timeoutMs }),
       signal,
     });
+
+  /** Waits when it is told to, and renews the token when it may have expired. */
+  const sendPatiently = async (...request: Parameters<typeof sendOnce>): Promise<HttpResponse> => {
+    for (let waits = 0; ; waits += 1) {
+      const response = await sendOnce(...request);
+      const { status, headers } = response;
+      if (status === 401 && clock.now() - token.obtainedAt > FRESH_SECONDS) token = await obtain();
+      else if (status === 429 && waits < MAX_WAITS) {
+        const seconds = Math.min(Number(headers['retry-after']) || 1, MAX_WAIT_SECONDS);
+        await clock.sleep(seconds * 1000, signal);
+      } else return response;
+    }
+  };
+
+  const send = async (
+    method: HttpRequest['method'],
+    path: string,
+    options: SendOptions = {},
+  ): Promise<string> => {
+    const response = await sendPatiently(method, path, options);
     if (response.status === 503) throw new UnreachableError('the authority cannot serve now');
     if (response.status >= 400) {
       throw new RefusedError(parseAnswer(problemSchema, response.body));
@@ -163,22 +203,20 @@ export async function openManagement(
     return response.body;
   };
 
-  const list = async (path: string, query: Query = {}): Promise<readonly Item[]> => {
-    const items: Item[] = [];
+  async function* pages(path: string, query: Query = {}): AsyncGenerator<readonly Item[]> {
     let after: string | undefined;
     do {
       const asked = formatQuery({ ...query, limit: String(PAGE_LIMIT), after });
       const page = parseAnswer(pageSchema, await send('GET', `${path}${asked}`));
-      items.push(...page.items);
+      yield page.items;
       after = page.next ?? undefined;
     } while (after !== undefined);
-    return items;
-  };
+  }
 
   return {
     issuer,
-    post: async (path, body = {}) => {
-      const answer = await send('POST', path, { body });
+    post: async (path, body = {}, options = {}) => {
+      const answer = await send('POST', path, { body, ...options });
       return answer === '' ? {} : parseAnswer(itemSchema, answer);
     },
     get: async (path, query = {}) =>
@@ -189,6 +227,11 @@ export async function openManagement(
       const body = await send('DELETE', `${path}${formatQuery(query)}`);
       return body === '' ? undefined : parseAnswer(itemSchema, body);
     },
-    list,
+    pages,
+    list: async (path, query) => {
+      const items: Item[] = [];
+      for await (const page of pages(path, query)) items.push(...page);
+      return items;
+    },
   };
 }

@@ -71,8 +71,8 @@ export interface AuditState {
 
 /** The audit event of a request that is under way. */
 export interface AuditDraft {
-  /** The event of a change that succeeded, given what the change returned. */
-  describe(result: unknown): AuditEvent;
+  /** The event of a change that succeeded, or several, given what the change returned. */
+  describe(result: unknown): AuditEvent | readonly AuditEvent[];
 }
 
 /** All of it must be true of an event. */

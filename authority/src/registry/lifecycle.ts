@@ -89,7 +89,7 @@ export interface ClientPatch {
 }
 
 export interface NewClientKey {
-  readonly key: PublicKey;
+  readonly key: Pick<PublicKey, 'kid' | 'jwk'>;
   /** For people, such as `spare`; may be empty. */
   readonly label?: string;
   readonly notBefore?: NumericDate | undefined;

@@ -25,6 +25,7 @@ import type {
   TokenAlgorithm,
 } from '@latchkey/shared';
 import type { AuditEvent, AuditLog } from './audit-log.js';
+import type { ClientImport } from './client-import.js';
 import type { FeedStore } from './feed-store.js';
 import type {
   CatalogChanges,
@@ -239,6 +240,7 @@ export interface Page<Item> {
 export interface Registry
   extends AuditLog,
     CatalogChanges,
+    ClientImport,
     ClientLifecycle,
     RevokedTokens,
     SigningKeyStore,

@@ -55,6 +55,8 @@ const ROUTES: Readonly<Record<string, readonly [scope: string, concerns: 'client
   'POST /clients/{id}/secrets/rotation/finish': ['clients:write', 'clients'],
   'POST /clients/{id}/secrets/rotation/cancel': ['clients:write', 'clients'],
   'POST /enrollments': ['enrollments:write', 'clients'],
+  'POST /devices/import': ['clients:write', 'clients'],
+  'POST /services/import': ['clients:write', 'clients'],
   'GET /enrollments': ['enrollments:read', 'clients'],
   'GET /enrollments/{id}': ['enrollments:read', 'clients'],
   'POST /enrollments/{id}/revoke': ['enrollments:write', 'clients'],

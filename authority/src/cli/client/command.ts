@@ -3,6 +3,8 @@ import { type Command, Option } from 'commander';
 import { addCommand, addNoun, type Program, repeatable, yesOption } from '../command.js';
 import type { NounView } from '../noun-view.js';
 import { type CreateClientOptions, createClient } from './create.js';
+import { type ExportOptions, exportClients } from './export.js';
+import { type ImportOptions, importClients } from './import.js';
 import { type UpdateClientOptions, updateClient } from './update.js';
 import {
   type DeleteClientOptions,
@@ -102,6 +104,46 @@ function addUpdate(parent: Command, program: Program, kind: Kind): void {
     });
 }
 
+function addFleet(parent: Command, program: Program, { view, exampleRole }: Kind): void {
+  const { noun } = view;
+  addCommand(parent, {
+    usage: 'import <file>',
+    summary: `register many ${noun}s, from CSV, JSON lines or a folder of public keys; - reads stdin`,
+    examples: [
+      `${noun} import ./${noun}s.csv --dry-run --data-dir ./authority`,
+      `${noun} import ./keys/ --role ${exampleRole} --label site=berlin --data-dir ./authority`,
+    ],
+  })
+    .option('--format <format>', 'csv or jsonl, where the name of the file does not tell')
+    .addOption(repeatable('--role <name>', 'role that every line gets beside its own'))
+    .addOption(repeatable('--label <key=value>', 'label of every line that does not set it itself'))
+    .option('--dry-run', 'ask the authority about every line and change nothing')
+    .option('--rejects <file>', 'where refused lines go, with reasons (default: FILE.rejects.csv)')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+CSV columns: client_id, public_key (JWK, PEM, OpenSSH, hex or base64), roles (separated by spaces),
+labels (site=berlin;floor=2) or label.<key>, may_mint, token_ttl_seconds, status. JSON lines have the
+same members, and "keys" for several. In a folder each file is a key and its name the client id.
+A line that is there already is passed over, so an import that was broken off is simply run again.`,
+    )
+    .action(async (file: string, _options: ImportOptions, self: Command) => {
+      const options = self.optsWithGlobals<ImportOptions>();
+      program.finish(await importClients(view, file, options, program.io));
+    });
+  const exporting = addCommand(parent, {
+    usage: 'export',
+    summary: `print every ${noun} as import reads it, without secrets`,
+    examples: [`${noun} export --data-dir ./authority > ${noun}s.jsonl`],
+  }).option('--format <format>', 'csv or jsonl', 'jsonl');
+  for (const filter of filters()) exporting.addOption(filter);
+  exporting.action(async (_options: ExportOptions, self: Command) => {
+    const options = self.optsWithGlobals<ExportOptions>();
+    program.finish(await exportClients(view, options, program.io));
+  });
+}
+
 function addVerbs(parent: Command, program: Program, { view, exampleId }: Kind): void {
   for (const { verb, summary, isFinal } of VERBS) {
     const command = addCommand(parent, {
@@ -143,5 +185,6 @@ export function addClientCommands(root: Command, program: Program): void {
     addCreate(noun, program, kind);
     addUpdate(noun, program, kind);
     addVerbs(noun, program, kind);
+    addFleet(noun, program, kind);
   }
 }

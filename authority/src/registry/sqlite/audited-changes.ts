@@ -30,7 +30,7 @@ export function createAuditedChanges(deps: {
   const drafts = new AsyncLocalStorage<AuditDraft>();
   const together = db.transaction((work: () => unknown, draft: AuditDraft) => {
     const result = work();
-    auditLog.append(draft.describe(result));
+    for (const event of [draft.describe(result)].flat()) auditLog.append(event);
     return result;
   });
   return {

@@ -20,6 +20,8 @@ const MAX_KEYS = 16;
 export interface ClientKeys {
   /** Binds a key to a client that exists. For use in a transaction. */
   insert(id: ClientId, key: NewClientKey): void;
+  /** Refuses a key that is or was somebody's. */
+  checkFree(kid: Kid): void;
   add(id: ClientId, key: NewClientKey, condition?: Condition): Client;
   remove(id: ClientId, kid: Kid, options?: Condition & { readonly isForced?: boolean }): Client;
   startRotation(
@@ -49,6 +51,10 @@ function chooseOld(client: Client, oldKid: Kid | undefined): Kid {
   if (first === undefined) throw new ConflictError('keys', 'are none yet: add one instead');
   if (others.length > 0) throw new ConflictError('keys', 'are several: say which one to replace');
   return first.kid;
+}
+
+function refuseTaken(): never {
+  throw new ConflictError('public_key', 'belongs to a client already, or did so before');
 }
 
 export function createClientKeys(deps: {
@@ -82,12 +88,12 @@ export function createClientKeys(deps: {
   const insert = (client: ClientId, newKey: NewClientKey): void => {
     const { key, label = '', notBefore, expiresAt } = newKey;
     const { kid, jwk } = key;
-    insertOwner.run({ kid, client });
-    const isOwn = selectOwner.get(kid)?.client === client;
+    const isNew = insertOwner.run({ kid, client }).changes === 1;
+    const isOwn = isNew || selectOwner.get(kid)?.client === client;
     const row = { kid, client, x: jwk.x, label, now: clock.now() };
     const times = { notBefore: notBefore ?? null, expiresAt: expiresAt ?? null };
     if (!isOwn || insertKey.run({ ...row, ...times }).changes === 0) {
-      throw new ConflictError('public_key', 'belongs to a client already, or did so before');
+      refuseTaken();
     }
     if ((countKeys.get(client)?.count ?? 0) > MAX_KEYS) {
       throw new ConflictError('keys', `must not be more than ${MAX_KEYS}`);
@@ -104,6 +110,9 @@ export function createClientKeys(deps: {
 
   return {
     insert,
+    checkFree: (kid) => {
+      if (selectOwner.get(kid) !== undefined) refuseTaken();
+    },
     add: (id, key, condition) => changes.change(id, condition, () => insert(id, key)),
     remove: (id, kid, options) =>
       changes.change(id, options, (client) => {

@@ -25,6 +25,10 @@ import type { ClientChanges } from './client-changes.js';
 const MAX_SECRETS = 2;
 
 export interface ClientSecrets {
+  /** The first secret of a service that was just registered. For use in a transaction. */
+  insert(id: ClientId, secret: NewClientSecret): void;
+  /** Refuses a secret that is one of any client. */
+  checkFree(secret: NewClientSecret): void;
   add(id: ClientId, secret: NewClientSecret, condition?: Condition): ClientSecret;
   remove(id: ClientId, secret: number, condition?: Condition): Client;
   startRotation(id: ClientId, secret: NewClientSecret, condition?: Condition): ClientSecret;
@@ -34,6 +38,10 @@ export interface ClientSecrets {
 
 /** Stands for a secret that is not there, so that every check compares as many hashes. */
 const NO_HASH = Buffer.alloc(32);
+
+function refuseTaken(): never {
+  throw new ConflictError('client_secret', 'is one of a client already');
+}
 
 export function createClientSecrets(deps: {
   readonly db: Database;
@@ -50,8 +58,10 @@ export function createClientSecrets(deps: {
     { readonly id: number }
   >(
     `INSERT INTO client_secret (client, hash, prefix, last_four, label, created_at, expires_at)
-     VALUES (@client, @hash, @prefix, @lastFour, @label, @now, @expiresAt) RETURNING id`,
+     VALUES (@client, @hash, @prefix, @lastFour, @label, @now, @expiresAt)
+     ON CONFLICT DO NOTHING RETURNING id`,
   );
+  const selectByHash = db.prepare<[Uint8Array]>('SELECT 1 FROM client_secret WHERE hash = ?');
   const deleteSecret = db.prepare<{ id: number; client: ClientId }>(
     'DELETE FROM client_secret WHERE id = @id AND client = @client',
   );
@@ -79,15 +89,21 @@ export function createClientSecrets(deps: {
     throw new ConflictError('rotation', 'is under way: finish it or cancel it');
   };
 
+  const insertRow = (client: ClientId, { expiresAt, ...secret }: NewClientSecret): number => {
+    const row = { ...secret, client, now: clock.now(), expiresAt: expiresAt ?? null };
+    const inserted = insertSecret.get(row);
+    if (inserted === undefined) refuseTaken();
+    return (inserted as { readonly id: number }).id;
+  };
+
   /** Makes room of what has expired, then adds. */
-  const insert = (client: Client, { expiresAt, ...secret }: NewClientSecret): number => {
+  const insert = (client: Client, secret: NewClientSecret): number => {
     const expired = client.secrets.filter(isExpired);
     for (const { id } of expired) deleteSecret.run({ id, client: client.id });
     if (client.secrets.length - expired.length >= MAX_SECRETS) {
       throw new ConflictError('secrets', `must not be more than ${MAX_SECRETS}: remove one`);
     }
-    const row = { ...secret, client: client.id, now: clock.now(), expiresAt: expiresAt ?? null };
-    return (insertSecret.get(row) as { readonly id: number }).id;
+    return insertRow(client.id, secret);
   };
 
   /** Runs a change that adds a secret, and returns that one. */
@@ -106,6 +122,10 @@ export function createClientSecrets(deps: {
   };
 
   return {
+    insert: insertRow,
+    checkFree: ({ hash }) => {
+      if (selectByHash.get(hash) !== undefined) refuseTaken();
+    },
     add: (id, secret, condition) => adding(id, condition, (client) => insert(client, secret)),
     remove: (id, secretId, condition) =>
       changes.change(id, condition, (client) => {

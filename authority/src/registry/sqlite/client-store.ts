@@ -11,6 +11,7 @@ import type { Clock } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { Client, ClientFilter, Page, PageRequest } from '../registry.js';
 import { type ClientChanges, createClientChanges } from './client-changes.js';
+import { createClientImport, type ImportClients } from './client-import.js';
 import { type ClientKeys, createClientKeys } from './client-keys.js';
 import { createClientList } from './client-list.js';
 import { type ClientReader, createClientReader } from './client-reader.js';
@@ -28,6 +29,7 @@ export interface ClientStore {
   readonly secrets: ClientSecrets;
   readonly endings: ClientEndings;
   readonly active: ActiveClients;
+  readonly importClients: ImportClients;
   readonly list: (filter: ClientFilter, page: PageRequest) => Page<Client>;
 }
 
@@ -39,12 +41,11 @@ export function createClientStore(deps: {
   const reader = createClientReader(deps);
   const changes = createClientChanges({ ...deps, reader });
   const clientKeys = createClientKeys({ ...deps, changes });
+  const clients = createClients({ ...deps, reader, changes, keys: clientKeys });
+  const secrets = createClientSecrets({ ...deps, changes });
   return {
-    reader,
-    changes,
-    clientKeys,
-    clients: createClients({ ...deps, reader, changes, keys: clientKeys }),
-    secrets: createClientSecrets({ ...deps, changes }),
+    ...{ reader, changes, clientKeys, clients, secrets },
+    importClients: createClientImport({ ...deps, reader, changes, clients, clientKeys, secrets }),
     endings: createClientEndings({ ...deps, reader, changes }),
     active: createActiveClients({ ...deps, reader }),
     list: createClientList({ ...deps, reader }),

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import type { ClientId, Clock, RoleName } from '@latchkey/shared';
+import type { ClientId, Clock, Label, RoleName } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { ClientPatch, Condition, Reach } from '../lifecycle.js';
 import {
@@ -28,16 +28,25 @@ import type { RoleLabels } from './role-labels.js';
 export interface Clients {
   create(client: NewClient, reach?: Reach): Client;
   patch(id: ClientId, patch: ClientPatch, condition?: Condition): Client;
-  insert(id: ClientId, kind: ClientKind): void;
+  insert(id: ClientId, kind: ClientKind, settings?: NewSettings): void;
+  /** What is left of whoever had the id; refuses one that is kept for a client which was deleted. */
+  beginningOf(id: ClientId): { readonly tokensNotBefore: number; readonly version: number };
+  /** Forgets whoever had the id. */
+  forget(id: ClientId): void;
   /** Adds roles and sets labels of a client that exists. */
   assign(id: ClientId, roles: readonly RoleName[], labels: Labels): void;
 }
 
-interface InsertParameters {
-  readonly id: ClientId;
+/** What a new client has beside roles, labels and keys; defaults as in `NewClient`. */
+export interface NewSettings {
+  readonly mayMint?: boolean | undefined;
+  readonly tokenTtlSeconds?: number | undefined;
+  readonly limitedToLabel?: Label | undefined;
+}
+
+interface InsertParameters extends Settings {
   readonly kind: ClientKind;
   readonly now: number;
-  readonly tokensNotBefore: number;
   readonly version: number;
 }
 
@@ -60,8 +69,10 @@ export function createClients(deps: {
 }): Clients {
   const { db, clock, reader, changes, keys, roleLabels } = deps;
   const insertClient = db.prepare<InsertParameters>(
-    `INSERT INTO client (id, kind, status, created_at, tokens_not_before, version)
-     VALUES (@id, @kind, 'active', @now, @tokensNotBefore, @version) ON CONFLICT DO NOTHING`,
+    `INSERT INTO client (id, kind, status, created_at, tokens_not_before, version, may_mint,
+                         token_ttl_seconds, limit_key, limit_value)
+     VALUES (@id, @kind, 'active', @now, @tokensNotBefore, @version, @mayMint,
+             @tokenTtlSeconds, @limitKey, @limitValue) ON CONFLICT DO NOTHING`,
   );
   const selectTombstone = db.prepare<
     [string],
@@ -88,7 +99,7 @@ export function createClients(deps: {
       WHERE id = @id`,
   );
 
-  const insert = (id: ClientId, kind: ClientKind): void => {
+  const beginningOf: Clients['beginningOf'] = (id) => {
     const tombstone = selectTombstone.get(id);
     if (tombstone?.freed_at === null) {
       throw new ConflictError(
@@ -96,14 +107,22 @@ export function createClients(deps: {
         'is taken by a client that was deleted, until it is freed',
       );
     }
-    deleteTombstone.run(id);
-    const { changes: count } = insertClient.run({
-      id,
-      kind,
-      now: clock.now(),
+    return {
       // What was issued to the client before it under this id must never be taken for its own (I7).
       tokensNotBefore: tombstone === undefined ? 0 : tombstone.deleted_at + 1,
       version: (tombstone?.version ?? 0) + 1,
+    };
+  };
+
+  const insert = (id: ClientId, kind: ClientKind, settings: NewSettings = {}): void => {
+    const { mayMint = false, tokenTtlSeconds, limitedToLabel } = settings;
+    const beginning = beginningOf(id);
+    deleteTombstone.run(id);
+    const { changes: count } = insertClient.run({
+      ...{ id, kind, now: clock.now(), mayMint: Number(mayMint), ...beginning },
+      tokenTtlSeconds: tokenTtlSeconds ?? null,
+      limitKey: limitedToLabel?.key ?? null,
+      limitValue: limitedToLabel?.value ?? null,
     });
     if (count === 0) throw new ConflictError('client_id', 'is taken');
   };
@@ -130,23 +149,10 @@ export function createClients(deps: {
   };
 
   const create = db.transaction((client: NewClient, reach?: Reach): Client => {
-    const {
-      id,
-      kind,
-      roles,
-      labels,
-      key,
-      mayMint = false,
-      tokenTtlSeconds,
-      limitedToLabel,
-    } = client;
+    const { id, kind, roles, labels, key, mayMint, tokenTtlSeconds, limitedToLabel } = client;
     changes.checkReach(reach, client);
-    insert(id, kind);
+    insert(id, kind, { mayMint, tokenTtlSeconds, limitedToLabel });
     assign(id, roles, labels);
-    set(reader.client(id) as Client, {
-      ...{ mayMint, limitedToLabel: limitedToLabel ?? null },
-      tokenTtlSeconds: tokenTtlSeconds ?? null,
-    });
     if (key !== undefined) keys.insert(id, { key });
     return reader.client(id) as Client;
   });
@@ -173,6 +179,8 @@ export function createClients(deps: {
         set(before, patch);
       }),
     insert,
+    beginningOf,
+    forget: (id) => void deleteTombstone.run(id),
     assign,
   };
 }

@@ -15,6 +15,8 @@ import { ConflictError, type Labels } from '../registry.js';
 export interface RoleLabels {
   /** Refuses roles that do not exist, and roles that need a label which is not there. */
   checkRoles(roles: readonly RoleName[], labels: Labels): void;
+  /** The same, remembering what roles need: for one transaction, in which that does not change. */
+  rememberingCheck(): RoleLabels['checkRoles'];
   /** Keys of the labels that a role needs now. */
   neededBy(role: RoleName): ReadonlySet<string>;
   /**
@@ -63,19 +65,32 @@ export function createRoleLabels({ db }: { db: Database }): RoleLabels {
     );
   };
 
-  return {
-    neededBy,
-    checkRoles: (roles, labels) => {
+  const neededIfKnown = (role: RoleName): ReadonlySet<string> | undefined =>
+    selectRole.get(role) === undefined ? undefined : neededBy(role);
+
+  const checkBy =
+    (neededOf: typeof neededIfKnown): RoleLabels['checkRoles'] =>
+    (roles, labels) => {
       for (const role of roles) {
-        if (selectRole.get(role) === undefined) {
-          throw new FormatError('roles', `name an unknown role: ${role}`);
-        }
-        for (const key of neededBy(role)) {
+        const needed = neededOf(role);
+        if (needed === undefined) throw new FormatError('roles', `name an unknown role: ${role}`);
+        for (const key of needed) {
           if (!labels.has(key)) {
             throw new FormatError(`labels.${key}`, `is missing; role ${role} needs it`);
           }
         }
       }
+    };
+
+  return {
+    neededBy,
+    checkRoles: checkBy(neededIfKnown),
+    rememberingCheck: () => {
+      const known = new Map<RoleName, ReadonlySet<string> | undefined>();
+      return checkBy((role) => {
+        if (!known.has(role)) known.set(role, neededIfKnown(role));
+        return known.get(role);
+      });
     },
     checkClients: (before, field) => {
       for (const [role, keysBefore] of before) {

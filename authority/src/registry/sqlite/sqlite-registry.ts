@@ -93,6 +93,10 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
     deleteRole: (...change) => write(() => roles.remove(...change)),
     createClient: (client, reach) => write(() => clients.create(client, reach)),
     client: (id, reach) => run(() => reader.client(id, reach)),
+    importClients: (lines, options) => {
+      const work = () => store.importClients(lines, options);
+      return options?.isDryRun ? run(work) : write(work);
+    },
     listClients: (filter, page) => run(() => store.list(filter, page)),
     patchClient: (...change) => write(() => clients.patch(...change)),
     setClientStatus: (...change) => write(() => endings.setStatus(...change)),
