@@ -32,6 +32,13 @@ export function repeatable(flags: string, description: string): Option {
   return new Option(flags, `${description} (repeatable)`).argParser<readonly string[]>(gather);
 }
 
+const examplesByCommand = new WeakMap<Command, readonly string[]>();
+
+/** What `addCommand` was given. */
+export function examplesOf(command: Command): readonly string[] {
+  return examplesByCommand.get(command) ?? [];
+}
+
 /** Adds a command that does something; every one has an example. */
 export function addCommand(
   parent: Command,
@@ -39,10 +46,12 @@ export function addCommand(
 ): Command {
   const lines = examples.map((example) => `  $ latchkey ${example}`);
   const title = examples.length === 1 ? 'Example:' : 'Examples:';
-  return parent
+  const command = parent
     .command(usage)
     .description(summary)
     .addHelpText('after', `\n${title}\n${lines.join('\n')}`);
+  examplesByCommand.set(command, examples);
+  return command;
 }
 
 /** An option of every command that ends something. */

@@ -23,6 +23,7 @@ import { type Io, printNote } from './io.js';
 import { addKeyCommand } from './key/command.js';
 import { addOperatorCommand } from './operator/command.js';
 import { addPermissionCommand } from './permission/command.js';
+import { addReferenceCommands } from './reference/command.js';
 import { addResourceCommand } from './resource/command.js';
 import { addRoleCommand } from './role/command.js';
 import { addSecretCommand } from './secret/command.js';
@@ -138,6 +139,7 @@ export function buildProgram(program: Program): Command {
   addTokenCommand(root, program);
   addExplainCommand(root, program);
   addAuditCommand(root, program);
+  addReferenceCommands(root, program);
   return root;
 }
 
