@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll, openIdentity } from '@latchkey/agent';
+import { enroll, openIdentity } from '@latchkey/agent/daemon';
 import {
   createHttpClient,
   formatOpenSshFingerprint,

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { createSshAgentSigner, listSshIdentities } from '@latchkey/agent';
+import { createSshAgentSigner, listSshIdentities } from '@latchkey/agent/daemon';
 import {
   formatOpenSshFingerprint,
   generateKey,

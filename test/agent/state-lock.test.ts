@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll } from '@latchkey/agent';
+import { enroll } from '@latchkey/agent/daemon';
 import { createHttpClient, systemClock } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { lockStateDir } from '../../agent/src/state-lock.ts';

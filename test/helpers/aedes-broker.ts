@@ -48,6 +48,8 @@ export interface AedesBroker {
   /** Resolves at the next PUBLISH on the topic, or when there was one. */
   published(topic: string, count?: number): Promise<SeenPublish>;
   connected(count: number): Promise<void>;
+  /** Resolves when a client is subscribed to this filter, from now on. */
+  subscribed(filter: string): Promise<void>;
   /** Resolves when a client gives up this filter. */
   unsubscribed(filter: string): Promise<void>;
 }
@@ -166,6 +168,12 @@ export async function startAedesBroker(
       return ofTopic()[count - 1]!;
     },
     connected: (count) => until(() => connects.length >= count),
+    subscribed: (filter) =>
+      new Promise((resolve) => {
+        aedes.on('subscribe', (subscriptions) => {
+          if (subscriptions.some(({ topic }) => topic === filter)) resolve();
+        });
+      }),
     unsubscribed: (filter) =>
       new Promise((resolve) => {
         aedes.on('unsubscribe', (filters) => {

@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll } from '@latchkey/agent';
+import { enroll } from '@latchkey/agent/daemon';
 import { initDataDir, loadConfig, openDataDir } from '@latchkey/authority';
 import {
   createHttpClient,

@@ -20,12 +20,14 @@ import { runOutboxDrop, runOutboxList } from './outbox.js';
 import { type PublishOptions, runPublish } from './publish.js';
 import type { RunOptions } from './run.js';
 import { runStatus } from './status.js';
+import { runSubscribe, type SubscribeOptions } from './subscribe.js';
 import { runToken } from './token.js';
 import { runValidate } from './validate.js';
 
 export type { Io } from './io.js';
 
 const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n', '\n  ')}`;
+const SOCKET = ['--socket <path>', 'a socket of the agent, instead of --state-dir'] as const;
 const STATE_DIR = ['--state-dir <folder>', 'where the key and tokens are kept'] as const;
 
 /** Parses `args` (without node and program) and runs the command. */
@@ -125,12 +127,18 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
   );
   const publish = program
     .command('publish')
-    .description('hand a message to the running agent, which keeps it until the broker has it')
+    .description(
+      'hand messages to the running agent, which keeps them until the broker has them:\n' +
+        'each line of stdin is one, blank lines are skipped',
+    )
     .argument('<topic>', 'topic name')
-    .requiredOption(...STATE_DIR)
+    .option(...STATE_DIR)
+    .option(...SOCKET)
     .option('--qos <0|1|2>', 'quality of service', '1')
     .option('--retain', 'let the broker keep it for later subscribers')
-    .option('--message <text>', 'the message, instead of stdin')
+    .option('--message <text>', 'one message, instead of stdin')
+    .option('--whole', 'all of stdin is one message, whatever its bytes')
+    .option('--cbor', 'each message is JSON, and is published as CBOR')
     .option('--wait', 'until the broker acknowledged it; exit code 3 when that takes over 30 s')
     .addHelpText(
       'after',
@@ -141,6 +149,31 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     );
   publish.action(async (topic: string) => {
     exitCode = await runPublish({ ...publish.opts<Omit<PublishOptions, 'topic'>>(), topic }, io);
+  });
+  const subscribe = program
+    .command('subscribe')
+    .description('print the payloads of the messages that the running agent receives, one a line')
+    .argument('<filters...>', 'topic filters; quote # and +')
+    .option(...STATE_DIR)
+    .option(...SOCKET)
+    .option('--qos <0|1|2>', 'highest quality of service', '1')
+    .option(
+      '--json',
+      'each message as {"topic","qos","retain","payload"}; bytes in "payload_base64"',
+    )
+    .option('--cbor', 'payloads are CBOR, and are printed as JSON')
+    .option('--count <n>', 'end after so many messages')
+    .option('--timeout <seconds>', 'end then; exit code 1 when fewer than --count came')
+    .addHelpText(
+      'after',
+      example(
+        "latchkey-agent subscribe 'devices/t-42/commands/#' --json \\\n" +
+          '  --state-dir /var/lib/latchkey-agent',
+      ),
+    );
+  subscribe.action(async (filters: string[]) => {
+    const options = subscribe.opts<Omit<SubscribeOptions, 'filters'>>();
+    exitCode = await runSubscribe({ ...options, filters }, io);
   });
   const outbox = program.command('outbox').description('messages that wait for the broker');
   runs(
