@@ -1,7 +1,7 @@
 /** I10: a rotation of real processes, killed before each of its steps. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { newStoredKey, rotateKey } from '@latchkey/agent';
+import { newStoredKey, rotateKey } from '@latchkey/agent/daemon';
 import { createHttpClient, silentLogger } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { startDeviceState } from '../helpers/device-state.ts';

@@ -10,7 +10,7 @@ import {
   runKeySchedule,
   type TokenSource,
   withCurrentKey,
-} from '@latchkey/agent';
+} from '@latchkey/agent/daemon';
 import {
   createHttpClient,
   generateKey,

@@ -5,7 +5,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openIdentity } from '@latchkey/agent';
+import { openIdentity } from '@latchkey/agent/daemon';
 import {
   createHttpClient,
   createKeySigner,
