@@ -8,6 +8,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { FLEET, runFleet } from './fleet/scenario.ts';
 import { runComparison, type Suite } from './harness.ts';
 import { describeMachine } from './machine.ts';
 import { formatMarkdown, type SuiteReport } from './report.ts';
@@ -28,6 +29,9 @@ Measures the suites named, or all. Prints Markdown to stdout and progress to std
 Suites:
 ${SUITES.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
 
+Scenario, by itself and never among all:
+  ${FLEET.name.padEnd(10)} ${FLEET.about}
+
 Options:
   --rounds N   rounds per comparison, 1 to 1000 (default ${DEFAULT_ROUNDS})
   --seconds N  how long the agent rests before its memory is taken, 5 to 3600 (default ${DEFAULT_SECONDS})
@@ -46,6 +50,7 @@ interface Options {
   readonly only: string;
   readonly json: string | undefined;
   readonly isHelp: boolean;
+  readonly isFleet: boolean;
 }
 
 /** Throws an `Error` whose message is for the user. */
@@ -68,6 +73,8 @@ function parseOptions(args: string[]): Options {
   };
   const rounds = whole('rounds', 1, 1000);
   const seconds = whole('seconds', 5, 3600);
+  const isFleet = positionals.length === 1 && positionals[0] === FLEET.name;
+  if (isFleet) positionals.pop();
   const names = positionals.length === 0 ? SUITES.map(({ name }) => name) : positionals;
   const suites = names.map((name) => {
     const suite = SUITES.find((known) => known.name === name);
@@ -77,7 +84,8 @@ function parseOptions(args: string[]): Options {
   if (values.json !== undefined && suites.length > 1) {
     throw new Error('--json takes one suite');
   }
-  return { suites, rounds, seconds, only: values.only, json: values.json, isHelp: values.help };
+  const { only, json, help: isHelp } = values;
+  return { suites, rounds, seconds, only, json, isHelp, isFleet };
 }
 
 async function runSuite(suite: Suite, { rounds, seconds, only }: Options): Promise<SuiteReport> {
@@ -105,6 +113,11 @@ async function main(): Promise<number> {
   }
   if (options.isHelp) {
     process.stdout.write(HELP);
+    return 0;
+  }
+  if (options.isFleet) {
+    const progress = (line: string) => void process.stderr.write(`${FLEET.name}: ${line}\n`);
+    process.stdout.write(`${await runFleet(progress)}\n`);
     return 0;
   }
   for (const suite of options.suites) {

@@ -26,10 +26,12 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-const LATCHKEY = fileURLToPath(new URL('../../../../authority/bin/latchkey.js', import.meta.url));
+export const LATCHKEY: string = fileURLToPath(
+  new URL('../../../../authority/bin/latchkey.js', import.meta.url),
+);
 const script = (name: string) => fileURLToPath(new URL(`./${name}`, import.meta.url));
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { readonly port: number };
@@ -39,7 +41,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Resolves with the first line that it prints and that satisfies; its log goes on into a file. */
-async function start(
+export async function startLogged(
   args: readonly string[],
   logFile: string,
   isReady: (text: string) => boolean,
@@ -147,7 +149,7 @@ export async function startLatchkey(dir: string, devices: Devices): Promise<Serv
   await registry.createRole({ name: parseRoleName('thermostat'), permissions: [name] });
   await registry.close();
   fillRegistry(paths.registry, devices);
-  const child = await start(
+  const child = await startLogged(
     [LATCHKEY, 'serve', '--data-dir', dataDir],
     join(dir, 'latchkey.log'),
     (log) => log.includes('authority.listening'),
@@ -189,7 +191,11 @@ export async function startMinimal(
   const issuer = 'https://id.example';
   const log = `${file}.log`;
   const isReady = (text: string) => text.includes('\n');
-  const child = await start([script('minimal-server.js'), file, issuer, synchronous], log, isReady);
+  const child = await startLogged(
+    [script('minimal-server.js'), file, issuer, synchronous],
+    log,
+    isReady,
+  );
   const port = Number(readFileSync(log, 'utf8').trim());
   return serverOf(child, { issuer, port, path: '/token' });
 }
@@ -203,7 +209,7 @@ export async function startOidcProvider(
   const file = join(dir, `oidc-provider-${synchronous}.sqlite`);
   fillPlain(file, devices);
   const args = [script('oidc-provider-server.js'), file, String(port), synchronous];
-  const child = await start(args, `${file}.log`, (text) => text.includes(String(port)));
+  const child = await startLogged(args, `${file}.log`, (text) => text.includes(String(port)));
   const issuer = `http://localhost:${port}`;
   return serverOf(child, { issuer, port, path: '/token', resource: 'mqtts://broker.example' });
 }
