@@ -9,12 +9,10 @@
  * @module
  */
 import type { Clock, HttpClient, Logger } from '@latchkey/shared';
-import { createActions } from './actions.js';
-import { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
+import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
 import { openCurrentKey, withCurrentKey } from './current-key.js';
-import { createHealth, type Health, healthBody, type Problem } from './health.js';
-import type { Identity } from './identity.js';
+import { createHealth, type Health, type Problem } from './health.js';
 import { createIssuedTokenSource } from './issued-token.js';
 import { formatMetrics } from './local/metrics.js';
 import { type LocalSockets, openLocalSockets } from './local/sockets.js';
@@ -26,13 +24,15 @@ import { OfflineError } from './mqtt-errors.js';
 import { type Outbox, openOutbox } from './outbox.js';
 import { checkStateDir, stateFile } from './private-file.js';
 import { createPublisher, type Publisher } from './publisher.js';
+import { planReload, type ReloadPlan } from './reload-plan.js';
 import { createSession } from './session.js';
-import { runSource } from './sources.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
+import { statusBody } from './status-body.js';
 import { createSubscriptions } from './subscriptions.js';
 import { keepTime } from './time-file.js';
 import { createMemoryTokenCache, openTokenCache } from './token-cache.js';
+import { createWorkload } from './workload.js';
 
 export interface AgentDeps {
   readonly clock: Clock;
@@ -61,6 +61,13 @@ export interface Agent {
   publish(message: Message): Promise<void>;
   /** Resolves when the broker has it; rejects also with `OfflineError` when that takes longer. */
   publishAndWait(message: Message, timeoutMs: number): Promise<void>;
+  /**
+   * Takes on another configuration while it runs. Only what differs is touched: the connection stays
+   * unless `broker` changed, and no message is lost.
+   */
+  reload(next: AgentConfig): ReloadPlan;
+  /** Notes something for `status` to show. */
+  noteError(message: string): void;
   status(): AgentStatus;
   /** What is wrong; empty: all is well, which includes being offline with the next try on its way. */
   problems(): readonly Problem[];
@@ -69,39 +76,13 @@ export interface Agent {
 const SWEEP_MS = 60_000;
 const DEFAULT_ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
-/** Status as the local socket tells it. */
-function statusBody(
-  status: AgentStatus,
-  { broker }: AgentConfig,
-  identity: Identity,
-  outbox: Outbox,
-  clock: AuthorityTime,
-  health: Health,
-): object {
-  const { state, since, detail, token, lastError, counters } = status;
-  const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
-  return {
-    state,
-    since,
-    detail: detail ?? null,
-    ...healthBody(health.problems()),
-    pid: process.pid,
-    client_id: identity.clientId,
-    issuer: identity.issuer,
-    broker: broker.url.href,
-    resource: broker.resource,
-    token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },
-    clock_ahead_seconds: clock.isKnown ? clock.aheadSeconds() : null,
-    last_error: lastError ?? null,
-    outbox: { messages: outbox.messages, bytes: outbox.bytes },
-    counters: Object.fromEntries(Object.entries(counters).map(([k, n]) => [snake(k), n])),
-  };
-}
-
 export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
   const { logger, random, environment = DEFAULT_ENVIRONMENT } = deps;
   const clock = createAuthorityTime({ machine: deps.clock, logger });
-  const { stateDir, broker, workingDir } = config;
+  const { stateDir } = config;
+  let current = config;
+  let apply: () => void = () => undefined;
+  let changeBroker: () => void = () => undefined;
   const state = createStateKeeper({
     ...{ clock, logger },
     ...(deps.onStatus && { onChange: deps.onStatus }),
@@ -139,10 +120,9 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const saveTime = await keepTime(stateDir, clock, logger);
     const http = learnTimeFrom(deps.http, identity.issuer, clock, saveTime);
     const exchange = { identity, signer: key.signer, http, clock, logger };
-    const { limits, alarmFilters } = config.outbox;
     const outbox = openOutbox({
       path: stateFile(stateDir, 'outbox'),
-      ...{ limits, alarmFilters, clock, logger },
+      ...{ rules: current.outbox, clock, logger },
       onDropped: (sequence, why) => publisher.noteDropped(sequence, why),
     });
     const publisher = createPublisher({ outbox, clock, logger, state });
@@ -153,7 +133,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
         createIssuedTokenSource({ ...exchange, cache: createMemoryTokenCache() }),
         key,
       ),
-      brokerResource: broker.resource,
+      brokerResource: () => current.broker.resource,
       clock,
     });
     const health = createHealth({ clock, state, outbox });
@@ -163,7 +143,10 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       sockets = await openLocalSockets(stateFile(stateDir, 'socket'), config.sockets, {
         clientId: identity.clientId,
         ...{ publisher, outbox, streams, tokenDesk, logger },
-        status: () => statusBody(state.status(), config, identity, outbox, clock, health),
+        status: () =>
+          statusBody({
+            ...{ status: state.status(), config: current, identity, outbox, clock, health },
+          }),
         health,
         metrics: () =>
           formatMetrics({
@@ -180,7 +163,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const ending = new AbortController();
     const endAfterFlush = async (): Promise<void> => {
       const late = new AbortController();
-      const limit = clock.sleep(config.outbox.flushSeconds * 1000, late.signal);
+      const limit = clock.sleep(current.outbox.flushSeconds * 1000, late.signal);
       await Promise.race([publisher.drained(), limit]);
       limit.catch(() => undefined);
       late.abort();
@@ -191,49 +174,50 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     outer.addEventListener('abort', onAbort, { once: true });
     const signal = AbortSignal.any([outer, over.signal]);
     const { clientId } = identity;
-    const common = {
-      ...{ clientId, publisher, state, clock, logger, random },
-      ...{ workingDir, environment },
-    };
-    const actions = createActions(config.actions, { ...common, signal });
-    if (config.actions.length > 0) {
-      const { handle, subscriptions: filters } = actions;
-      subscriptions.join({
-        filters,
-        onMessage: ({ topic, payload }) => handle(topic, payload),
-      });
-    }
-    const session = createSession({
-      broker,
-      clientId,
-      tokens: withCurrentKey(createTokenSource({ ...exchange, cache }), key),
-      publisher,
-      state,
-      subscriptions,
-      clock,
-      logger,
-      random,
+    const workload = createWorkload({
+      ...{ clientId, publisher, subscriptions, state, clock, logger, random, environment, signal },
     });
+    const tokens = withCurrentKey(createTokenSource({ ...exchange, cache }), key);
+    /** One session after the other, each with another broker. */
+    const runSessions = async (): Promise<'aborted' | 'stopped'> => {
+      for (;;) {
+        const change = new AbortController();
+        changeBroker = () => change.abort();
+        const session = createSession({
+          broker: current.broker,
+          ...{ clientId, tokens, publisher, state, subscriptions, clock, logger, random },
+        });
+        const end = await session.run(AbortSignal.any([ending.signal, change.signal]));
+        if (end === 'stopped' || ending.signal.aborted) return end;
+      }
+    };
+    apply = () => {
+      outbox.setRules(current.outbox);
+      workload.replace(current);
+    };
     try {
-      const sources = Promise.all([
+      workload.replace(current);
+      const housekeeping = Promise.all([
         sweep(outbox, signal),
         health.run(signal),
         key.keep({ http, clock, random, days: config.key.rotateAfterDays }, signal),
-        ...config.sources.map((source) => runSource(source, common, signal)),
       ]);
-      // Sources end only when the signal aborts, or by a bug that must end the agent.
       const end = await Promise.race([
-        session.run(ending.signal),
-        sources.then(() => new Promise<never>(() => undefined)),
+        runSessions(),
+        // They end before only by a bug, which must end the agent.
+        workload.failed,
+        housekeeping.then(() => new Promise<never>(() => undefined)),
       ]);
       over.abort();
-      await Promise.all([sources, actions.idle()]);
+      await Promise.all([housekeeping, workload.ended()]);
       if (end === 'aborted') state.enter('offline', 'shut down');
       return end;
     } finally {
       outer.removeEventListener('abort', onAbort);
       over.abort();
       running = undefined;
+      apply = () => undefined;
+      changeBroker = () => undefined;
       await sockets.close();
       outbox.close();
     }
@@ -243,6 +227,14 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     run,
     publish: async (message) => publisherNow().publish(message),
     publishAndWait: async (message, timeoutMs) => publisherNow().publishAndWait(message, timeoutMs),
+    reload: (next) => {
+      const plan = planReload(current, next);
+      current = plan.config;
+      apply();
+      if (plan.applied.includes('broker')) changeBroker();
+      return plan;
+    },
+    noteError: state.noteError,
     status: state.status,
     problems: () => currentHealth?.problems() ?? [],
   };

@@ -19,6 +19,7 @@ export type {
 export { loadAgentConfig, parseAgentConfig } from './config-file.js';
 export { type CurrentKey, openCurrentKey, withCurrentKey } from './current-key.js';
 export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
+export type { Problem, ProblemKind } from './health.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';
 export {
@@ -40,6 +41,7 @@ export {
 export type { OutboxLimits } from './outbox.js';
 export { type FailureContext, type Reaction, reactTo } from './reactions.js';
 export { hasChanged, isAboveLimit, type Reading, readNumber, readText } from './reading.js';
+export type { ReloadPlan } from './reload-plan.js';
 export { isUsable, type Lifetime, renewalAt, safetyMarginSeconds } from './renewal.js';
 export {
   createSshAgentSigner,

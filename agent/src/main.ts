@@ -53,6 +53,8 @@ const io = {
     isStdout: isJournal(1, env.JOURNAL_STREAM),
     isStderr: isJournal(2, env.JOURNAL_STREAM),
   },
+  onHangup: (handler: () => void) => void process.on('SIGHUP', handler),
+  monotonicUsec: () => process.hrtime.bigint() / 1000n,
   signal: stop.signal,
 };
 // Not awaited at the top level: the bundle is CommonJS, which has no such thing.

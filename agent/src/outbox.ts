@@ -32,6 +32,12 @@ export interface OutboxLimits {
   readonly maxAgeSeconds: number;
 }
 
+export interface OutboxRules {
+  readonly limits: OutboxLimits;
+  /** Topics of the lane `alarm`. */
+  readonly alarmFilters: readonly TopicFilter[];
+}
+
 /** Why a message left without the broker's acknowledgement. */
 export type Dropped = 'limit' | 'age' | 'operator';
 
@@ -54,6 +60,8 @@ export interface Outbox {
   readonly bytes: number;
   /** When the oldest message was accepted; `undefined` when there is none or the clock was not set. */
   readonly oldestAt: NumericDate | undefined;
+  /** Other rules, from the next message on. */
+  setRules(rules: OutboxRules): void;
   /** Why the disk did not take the last commit; `undefined`: it did. */
   readonly failure: string | undefined;
   /** Writes something, to see whether the disk takes it again. */
@@ -81,15 +89,14 @@ const sizeOf = (topic: string, payload: Uint8Array): number =>
 
 export function openOutbox(deps: {
   readonly path: string;
-  readonly limits: OutboxLimits;
-  /** Topics of the lane `alarm`. */
-  readonly alarmFilters: readonly TopicFilter[];
+  readonly rules: OutboxRules;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called after a message left without an acknowledgement. */
   readonly onDropped?: (sequence: number, why: Dropped) => void;
 }): Outbox {
-  const { path, limits, alarmFilters, clock, logger, onDropped } = deps;
+  const { path, clock, logger, onDropped } = deps;
+  let { limits, alarmFilters } = deps.rules;
   const file = openOutboxFile(path, logger);
   let { messages, bytes } = file.totals();
   /** Last sequence that was handed out, by lane. */
@@ -252,6 +259,9 @@ export function openOutbox(deps: {
     },
     get oldestAt() {
       return messages > removed.size ? file.oldestAt() : undefined;
+    },
+    setRules: (rules) => {
+      ({ limits, alarmFilters } = rules);
     },
     get failure() {
       return failure;

@@ -23,8 +23,8 @@ export interface Supervision {
   /** Gives signs of life until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   reloading(monotonicUsec: bigint): void;
-  /** The reload is over; `words` say how it went. */
-  reloaded(words: string): void;
+  /** The reload is over; `note` is what an operator has to know until the next one. */
+  reloaded(note: string | undefined): void;
   stopping(): void;
 }
 
@@ -58,12 +58,13 @@ export function createSupervision(deps: {
   let wasReady = false;
   let isStopping = false;
   let isWithheld = false;
+  let note: string | undefined;
 
   /** What is new since the last time. */
   const news = (): Record<string, string> => {
     const status = agent.status();
     const problems = agent.problems();
-    const words = statusWords(status, problems);
+    const words = [statusWords(status, problems), note].filter(Boolean).join('; ');
     const becameReady = !wasReady && isReady(status.state, problems);
     const said = {
       ...(becameReady && { READY: '1' }),
@@ -97,11 +98,13 @@ export function createSupervision(deps: {
         await clock.sleep(watchdogMs ?? LOOK_MS, signal).catch(() => undefined);
       }
     },
-    reloading: (monotonicUsec) =>
-      tell({ RELOADING: '1', MONOTONIC_USEC: String(monotonicUsec), STATUS: 'reloading' }),
-    reloaded: (words) => {
-      hasTold = words;
-      tell({ READY: '1', STATUS: words });
+    reloading: (monotonicUsec) => {
+      // READY would end what never began.
+      if (wasReady) tell({ RELOADING: '1', MONOTONIC_USEC: String(monotonicUsec) });
+    },
+    reloaded: (nextNote) => {
+      note = nextNote;
+      tell({ ...(wasReady && { READY: '1' }), ...news() });
     },
     stopping: () => {
       tell({ STOPPING: '1', STATUS: 'stopping: sends what waits' });

@@ -35,8 +35,10 @@ function setup(limits: Partial<OutboxLimits> = {}) {
     outbox?.close();
     outbox = openOutbox({
       path,
-      limits: { ...LIMITS, ...limits },
-      alarmFilters: [parseTopicFilter('alarm/#')],
+      rules: {
+        limits: { ...LIMITS, ...limits },
+        alarmFilters: [parseTopicFilter('alarm/#')],
+      },
       clock,
       logger,
       onDropped: (...one) => dropped.push(one),

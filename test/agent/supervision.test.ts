@@ -117,6 +117,33 @@ test('after STOPPING nothing is said any more', async () => {
   expect(told.length).toBe(before);
 });
 
+test('a reload ends with READY, and its note stays until the next one', () => {
+  const { told, supervision, enter } = setUp(undefined);
+  enter('online');
+  supervision.reloading(12_345n);
+  supervision.reloaded('refused: agent.toml');
+  enter('connecting');
+  supervision.reloading(23_456n);
+  supervision.reloaded(undefined);
+  expect(told.slice(1)).toEqual([
+    { RELOADING: '1', MONOTONIC_USEC: '12345' },
+    { READY: '1', STATUS: 'online; refused: agent.toml' },
+    { STATUS: 'connecting; refused: agent.toml' },
+    { RELOADING: '1', MONOTONIC_USEC: '23456' },
+    { READY: '1', STATUS: 'connecting' },
+  ]);
+});
+
+test('a reload before the agent is ready does not make it ready', () => {
+  const { told, supervision, enter } = setUp(undefined);
+  enter('obtaining');
+  supervision.reloading(1n);
+  supervision.reloaded(undefined);
+  expect(told).toEqual([{ STATUS: 'obtaining' }]);
+  enter('online');
+  expect(told.at(-1)).toEqual({ READY: '1', STATUS: 'online' });
+});
+
 test('the words name what is stuck beside the state', () => {
   expect(statusWords({ state: 'online', detail: undefined }, [])).toBe('online');
   const problems = [problem('needs-operator'), problem('outbox-refuses')];

@@ -28,6 +28,10 @@ export interface Io {
   readonly service?: ServiceEnvironment;
   /** Which streams go to the journal, and so need a priority before each line. */
   readonly journal?: { readonly isStdout: boolean; readonly isStderr: boolean };
+  /** Calls the handler at each SIGHUP from now on. */
+  readonly onHangup?: (handler: () => void) => void;
+  /** Microseconds of CLOCK_MONOTONIC. */
+  readonly monotonicUsec?: () => bigint;
   /** Aborts at SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
 }

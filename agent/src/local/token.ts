@@ -53,7 +53,8 @@ export interface TokenDesk {
 
 export function createTokenDesk(deps: {
   readonly tokens: Pick<TokenSource, 'get'>;
-  readonly brokerResource: ResourceId;
+  /** Of the present configuration. */
+  readonly brokerResource: () => ResourceId;
   readonly clock: Clock;
 }): TokenDesk {
   const { tokens, brokerResource, clock } = deps;
@@ -119,7 +120,7 @@ export function createTokenDesk(deps: {
         if (error instanceof FormatError) return refusal(400, 'invalid_scope', error.message);
         throw error;
       }
-      if (resource === brokerResource) {
+      if (resource === brokerResource()) {
         const text = "the broker's token stays in the agent; use POST /publish and GET /subscribe";
         return refusal(403, 'refused', text);
       }
