@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as shared from '@latchkey/shared';
 import { expect, test } from 'vitest';
-import { freePort, ROOT, runCommand, temporaryDir } from '../helpers/processes.ts';
+import { runDocumented, shellBlocks } from '../helpers/documented-commands.ts';
+import { ROOT } from '../helpers/processes.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
@@ -12,7 +13,7 @@ function section(title: string): string {
   return (rest[0] as string).split('\n## ')[0] as string;
 }
 
-const firstCode = (text: string): string => /```sh\n(.*?)```/s.exec(text)?.[1] ?? '';
+const firstCode = (text: string): string => shellBlocks(text)[0] ?? '';
 
 test('the two commands are the ones that continuous integration runs', () => {
   expect(readme).toContain('```sh\nnpm ci && npm start\n```');
@@ -20,25 +21,8 @@ test('the two commands are the ones that continuous integration runs', () => {
   expect(readFileSync(join(ROOT, '.ci/run'), 'utf8')).toContain('\nnpm ci && npm test\n');
 });
 
-/** Runs commands as written, but for the ports; and what a person does: waits until a server is up. */
-async function run(commands: string) {
-  const dir = temporaryDir();
-  const ports = { '9400': await freePort(), '1883': await freePort(), '9401': await freePort() };
-  const onFreePorts = (text: string) =>
-    Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(from, `${to}`), text);
-  const isUp = (port: number) =>
-    `until (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`;
-  const ready = onFreePorts(commands)
-    .replace(/^npx latchkey serve .*&$/m, (line) => `${line}\n${isUp(ports['9400'])}`)
-    .replace(/^npx latchkey-broker --config .*&$/m, (line) => `${line}\n${isUp(ports['1883'])}`)
-    .replace('mosquitto_pub', `mosquitto_pub -p ${ports['1883']}`)
-    .replaceAll('npx ', `${join(ROOT, 'node_modules/.bin')}/`);
-  const script = `set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n${ready}`;
-  return runCommand('bash', ['-c', script], { cwd: dir });
-}
-
 test('the commands of "Your first fleet" publish a reading', async () => {
-  const outcome = await run(firstCode(section('Your first fleet')));
+  const outcome = await runDocumented(firstCode(section('Your first fleet')));
   expect(outcome.stderr).not.toMatch(/error/i);
   expect(outcome.exitCode).toBe(0);
 });
@@ -54,7 +38,7 @@ test('the commands and the lines of "Revoke within a second" make a broker that 
       `${firstCode(text)}cat > broker.toml <<EOF\n${head}${here}[http]\nport = 9401\n`,
   );
   const isReady = 'until curl -sf localhost:9401/readyz; do sleep 0.05; done';
-  const outcome = await run(`${commands}\n${isReady}`);
+  const outcome = await runDocumented(`${commands}\n${isReady}`);
   expect(outcome.stderr).not.toMatch(/error/i);
   expect(outcome.stdout).toContain('"feed.whole"');
   expect(outcome.exitCode).toBe(0);
