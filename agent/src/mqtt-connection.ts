@@ -11,6 +11,7 @@
  */
 import { type Clock, UnreachableError } from '@latchkey/shared';
 import type { IClientOptions, MqttClient } from 'mqtt';
+import { createAcknowledgements } from './acknowledgements.js';
 import type { BrokerConfig, Qos } from './config.js';
 import { ConnectRefusedError, OfflineError, PublishRefusedError } from './mqtt-errors.js';
 
@@ -95,6 +96,15 @@ function closedBy(failure: (Error & { readonly code?: unknown }) | undefined): C
   return { by: 'network', detail: `connection lost: ${failure.message}` };
 }
 
+/** What becomes of a message that was not answered. */
+function failureOf({ by, detail }: Closed, topic: string): Error {
+  if (by !== 'broker') return new OfflineError(detail);
+  return new PublishRefusedError(
+    `the broker closed the connection instead of accepting a message on ${topic}: ` +
+      'this device has no right to publish it, or the broker was stopped',
+  );
+}
+
 /** Waits for CONNACK. */
 function awaitConnack(
   client: MqttClient,
@@ -166,14 +176,15 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
   });
   const { isSessionPresent } = await awaitConnack(client, options);
 
-  const send = (message: Message): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const { topic, payload, qos, isRetained } = message;
-      client.publish(topic, payload, { qos, retain: isRetained }, (error) =>
-        error ? reject(error) : resolve(),
-      );
-      if (qos === 0) lastUnanswered = { message, atMs: clock.nowMs() };
-    });
+  const acknowledgements = createAcknowledgements<Closed>({
+    clock,
+    timeoutMs: ACK_TIMEOUT_MS,
+    onTimeout: () => {
+      ending ??= { by: 'network', detail: `no acknowledgement within ${ACK_TIMEOUT_MS} ms` };
+      client.stream.destroy();
+    },
+  });
+  void closed.then((end) => acknowledgements.fail(end));
 
   const answered = async <Answer>(answer: Promise<Answer>): Promise<Answer> => {
     await Promise.race([answer, closed]);
@@ -189,32 +200,15 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
     publish: async (message) => {
       if (!client.connected || ending !== undefined)
         throw new OfflineError('not connected to the broker');
-      const timer = new AbortController();
-      const outcome = await Promise.race([
-        send(message).then(
-          () => 'acknowledged' as const,
-          () => closed, // MQTT.js fails messages only when it is closing
-        ),
-        closed,
-        clock.sleep(ACK_TIMEOUT_MS, timer.signal).then(
-          () => 'timeout' as const,
-          () => closed,
-        ),
-      ]);
-      timer.abort();
-      if (outcome === 'acknowledged') return;
-      if (outcome === 'timeout') {
-        ending = { by: 'network', detail: `no acknowledgement within ${ACK_TIMEOUT_MS} ms` };
-        client.stream.destroy();
-        throw new OfflineError(ending.detail);
-      }
-      if (outcome.by === 'broker') {
-        throw new PublishRefusedError(
-          `the broker closed the connection instead of accepting a message on ${message.topic}: ` +
-            'this device has no right to publish it, or the broker was stopped',
-        );
-      }
-      throw new OfflineError(outcome.detail);
+      const { topic, payload, qos, isRetained } = message;
+      if (qos === 0) lastUnanswered = { message, atMs: clock.nowMs() };
+      await acknowledgements.wait(
+        (acknowledged) =>
+          client.publish(topic, payload, { qos, retain: isRetained }, (error) => {
+            if (!error) acknowledged(); // MQTT.js fails messages only when it is closing
+          }),
+        (end) => failureOf(end, topic),
+      );
     },
     subscribe: (filter, qos) =>
       answered(

@@ -42,8 +42,10 @@ export interface OutboxFile {
   insert(message: Omit<OutboxMessage, 'sequence'>): number;
   /** Returns the size of what went, `undefined` when it was not there. */
   remove(sequence: number): number | undefined;
-  /** The first message of the lane after that sequence. */
-  next(lane: Lane, after: number): OutboxMessage | undefined;
+  /** The first messages of the lane after that sequence. */
+  next(lane: Lane, after: number, limit: number): OutboxMessage[];
+  /** Sequence of the lane's newest message; 0 when it has none. */
+  newest(lane: Lane): number;
   /** The oldest messages, by lane. */
   oldest(limit: number): readonly OutboxMessage[];
   /** What goes first when there is no room. */
@@ -183,9 +185,12 @@ export function openOutboxFile(path: string, logger: Logger): OutboxFile {
   const remove = db
     .prepare<[number], number>(`DELETE FROM message WHERE sequence = ? RETURNING ${size}`)
     .pluck();
-  const selectNext = db.prepare<[number, number], Row>(
-    `SELECT ${columns} FROM message WHERE lane = ? AND sequence > ? ORDER BY sequence LIMIT 1`,
+  const selectNext = db.prepare<[number, number, number], Row>(
+    `SELECT ${columns} FROM message WHERE lane = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
   );
+  const selectNewest = db
+    .prepare<[number], number | null>('SELECT max(sequence) FROM message WHERE lane = ?')
+    .pluck();
   const selectOldest = db.prepare<[number], Row>(
     `SELECT ${columns} FROM message ORDER BY lane, sequence LIMIT ?`,
   );
@@ -223,10 +228,8 @@ export function openOutboxFile(path: string, logger: Logger): OutboxFile {
       return Number(lastInsertRowid);
     },
     remove: (sequence) => remove.get(sequence),
-    next: (lane, after) => {
-      const row = selectNext.get(LANES.indexOf(lane), after);
-      return row === undefined ? undefined : toMessage(row);
-    },
+    next: (lane, after, limit) => selectNext.all(LANES.indexOf(lane), after, limit).map(toMessage),
+    newest: (lane) => selectNewest.get(LANES.indexOf(lane)) ?? 0,
     oldest: (limit) => selectOldest.all(limit).map(toMessage),
     firstToDrop: () => selectFirstToDrop.get(),
     agedBefore: (acceptedAt) => selectAged.all(acceptedAt),

@@ -23,6 +23,7 @@ import {
 import type { Message } from './mqtt-connection.js';
 import { OutboxFullError } from './mqtt-errors.js';
 import { LANES, type Lane, type OutboxMessage, openOutboxFile } from './outbox-file.js';
+import { createOutboxLane } from './outbox-lane.js';
 
 export type { Lane, OutboxMessage } from './outbox-file.js';
 
@@ -78,6 +79,8 @@ interface Waiting {
 
 /** After a commit the next one waits this long, for others to join. */
 const GROUP_MS = 20;
+/** So many do not wait for more. */
+const FULL_GROUP = 32;
 /** Removals are written at the latest after this time: what a crash may send again. */
 const REMOVAL_MS = 1000;
 const MAX_REMOVALS = 500;
@@ -99,8 +102,7 @@ export function openOutbox(deps: {
   let { limits, alarmFilters } = deps.rules;
   const file = openOutboxFile(path, logger);
   let { messages, bytes } = file.totals();
-  /** Last sequence that was handed out, by lane. */
-  const handedOut = LANES.map(() => 0);
+  const lanes = LANES.map((lane) => createOutboxLane(file, lane));
   /** Gone, and still on disk. */
   const removed = new Set<number>();
   let waiting: Waiting[] = [];
@@ -135,13 +137,16 @@ export function openOutbox(deps: {
   const writeAll = (group: readonly Waiting[], removals: Iterable<number>) => {
     for (const sequence of removals) deleteRow(sequence);
     const now = clock.now();
-    const sequences = group.map(({ message: { topic, payload, qos, isRetained } }) => {
-      const acceptedAt = now < CLOCK_IS_SET_FROM ? undefined : now;
+    const acceptedAt = now < CLOCK_IS_SET_FROM ? undefined : now;
+    const accepted = group.map(({ message, resolve }) => {
+      const { topic, payload, qos, isRetained } = message;
       messages += 1;
       bytes += sizeOf(topic, payload);
-      return file.insert({ lane: laneOf(topic), topic, payload, qos, isRetained, acceptedAt });
+      const lane = laneOf(topic);
+      const sequence = file.insert({ lane, topic, payload, qos, isRetained, acceptedAt });
+      return { lane, sequence, resolve };
     });
-    return { sequences, dropped: makeRoom() };
+    return { accepted, dropped: makeRoom() };
   };
 
   const tell = (sequences: readonly number[], why: Dropped): void => {
@@ -169,13 +174,17 @@ export function openOutbox(deps: {
     if (group.length === 0 && removed.size === 0 && !isProbe) return true;
     const before = { messages, bytes };
     try {
-      const { sequences, dropped } = file.transaction(() => {
+      const { accepted, dropped } = file.transaction(() => {
         if (isProbe) file.touch();
         return writeAll(group, removed);
       });
+      for (const { noteGone } of lanes) noteGone(new Set([...removed, ...dropped]));
       removed.clear();
       failure = undefined;
-      for (const [index, { resolve }] of group.entries()) resolve(sequences[index] as number);
+      for (const { lane, sequence, resolve } of accepted) {
+        lanes[LANES.indexOf(lane)]?.noteAccepted(sequence);
+        resolve(sequence);
+      }
       tell(dropped, 'limit');
       return true;
     } catch (error) {
@@ -192,8 +201,9 @@ export function openOutbox(deps: {
     }
   };
 
-  /** Commits at once after a pause, and together with others when there was a commit just now. */
+  /** At once after a pause or when many wait; together with others when there was a commit just now. */
   const commitSoon = (): void => {
+    if (waiting.length === FULL_GROUP) setImmediate(() => commit());
     if (groupTimer !== undefined) return;
     groupTimer = setTimeout(() => {
       groupTimer = undefined;
@@ -219,17 +229,16 @@ export function openOutbox(deps: {
         commitSoon();
       }),
     take: () => {
-      for (const [index, lane] of LANES.entries()) {
-        for (;;) {
-          const message = file.next(lane, handedOut[index] as number);
-          if (message === undefined) break;
-          handedOut[index] = message.sequence;
+      for (const lane of lanes) {
+        for (let message = lane.take(); message !== undefined; message = lane.take()) {
           if (!removed.has(message.sequence)) return message;
         }
       }
       return undefined;
     },
-    rewind: () => handedOut.fill(0),
+    rewind: () => {
+      for (const lane of lanes) lane.rewind();
+    },
     remove: forget,
     sweep: () => {
       const now = clock.now();

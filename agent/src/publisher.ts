@@ -18,7 +18,7 @@ import type { Dropped, Outbox, OutboxMessage } from './outbox.js';
 import type { StateKeeper } from './state.js';
 
 /** Messages on their way at once. */
-const WINDOW = 16;
+const WINDOW = 64;
 /** How often the broker must close after a message, the last time after it alone: less may be chance. */
 const CLOSES_UNTIL_REFUSED = 3;
 /** A close later than this after the message was sent has another reason. */

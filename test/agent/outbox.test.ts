@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseTopicFilter } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Message } from '../../agent/src/mqtt-connection.ts';
 import {
   type Dropped,
@@ -190,6 +190,46 @@ test('messages that come together, or just after another, share a commit', async
   const before = commitsIn(readFileSync(`${path}-wal`));
   await Promise.all(Array.from({ length: 500 }, (_, i) => outbox.accept(message(`${i}`))));
   expect(commitsIn(readFileSync(`${path}-wal`))).toBe(before + 1);
+});
+
+test('31 that come just after a commit wait for more, 32 do not', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { open } = setup();
+  const outbox = open();
+  const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  await outbox.accept(message('first'));
+  const more = Array.from({ length: 31 }, () => outbox.accept(message('more')));
+  await turn();
+  expect(outbox.messages).toBe(1);
+  const last = outbox.accept(message('last'));
+  await turn();
+  expect(outbox.messages).toBe(33);
+  await Promise.all([...more, last]);
+});
+
+test('what was dropped is not handed out, although it was read already', async () => {
+  const { dropped, open } = setup({ maxMessages: 4 });
+  const outbox = open();
+  for (const text of ['1', '2', '3', '4']) await outbox.accept(message(text));
+  expect(outbox.take()?.payload.toString()).toBe('1');
+  await outbox.accept(message('5'));
+  await outbox.accept(message('6')); // 1 and 2 go
+  expect(dropped.map(([, why]) => why)).toEqual(['limit', 'limit']);
+  expect(outbox.take()?.payload.toString()).toBe('3');
+  const [oldest] = outbox.list(1);
+  await outbox.drop({ sequence: (oldest?.sequence as number) + 1 });
+  expect(takeAll(outbox)).toEqual(['5', '6']);
+  outbox.rewind();
+  expect(takeAll(outbox)).toEqual(['3', '5', '6']);
+});
+
+test('more than are read at once come in their order', async () => {
+  const { open } = setup();
+  const texts = Array.from({ length: 100 }, (_, i) => `${i}`);
+  const outbox = open();
+  await Promise.all(texts.map((text) => outbox.accept(message(text))));
+  expect(takeAll(outbox)).toEqual(texts);
 });
 
 test('a number is never given twice, whatever was removed before a restart', async () => {

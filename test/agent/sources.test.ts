@@ -10,8 +10,10 @@ import { type AgentSetup, setUpAgent } from '../helpers/agent-setup.ts';
 
 const TOPIC = 'devices/t-42/telemetry/t';
 const COMMANDS = 'devices/ac-7/commands/power';
+/** No other part of the agent sleeps that long. */
+const EVERY_MS = 7000;
 const source = (input: string, more = '') =>
-  `[[source]]\nname = "t"\n${input}\nevery_seconds = 5\ntopic = "${TOPIC}"\n${more}`;
+  `[[source]]\nname = "t"\n${input}\nevery_seconds = ${EVERY_MS / 1000}\ntopic = "${TOPIC}"\n${more}`;
 const LIMIT = `[[source.limit]]\nabove = 26.0\nhysteresis = 0.5\ntopic = "${COMMANDS}"\npayload_above = "on"\npayload_below = "off"\n`;
 
 /** The first reading comes at once. */
@@ -23,8 +25,8 @@ async function setUp(random = () => 0): Promise<AgentSetup & { sense(text: strin
 
 /** Lets the reading of the next interval happen: `reading` is how the test sees that it did. */
 async function nextReading({ clock }: AgentSetup, reading: Promise<unknown>) {
-  await clock.untilSleeping(2500, 5000);
-  await clock.advance(5000);
+  await clock.untilSleeping(EVERY_MS);
+  await clock.advance(EVERY_MS);
   await reading;
 }
 
@@ -112,9 +114,9 @@ test.each([
   execFileSync('mkfifo', [join(dir, 'pipe')]);
   const agent = await startAgent(source(input, more));
   expect((await logger.event('source.failed')).detail).toMatch(detail);
-  await clock.untilSleeping(4000, 5000);
+  await clock.untilSleeping(EVERY_MS);
   const again = logger.event('source.failed', {}, logger.lines.length);
-  await clock.advance(5000);
+  await clock.advance(EVERY_MS);
   await again;
   expect(agent.status().counters.failedReadings).toBe(2);
   const levels = logger.lines.flatMap(({ level, fields }) =>
@@ -138,7 +140,9 @@ test('readings and crossings while offline are kept, and come in their order', a
   const { broker, clock, logger, sense, startAgent } = setup;
   sense('25');
   await startAgent(source('file = "sensor"', LIMIT));
-  await nextReading(setup, broker.published(COMMANDS));
+  await clock.untilSleeping(EVERY_MS / 2);
+  await clock.advance(EVERY_MS / 2);
+  await broker.published(COMMANDS);
   const lost = logger.event('agent.state', { state: 'backing-off' });
   await broker.stop();
   await lost;
@@ -204,7 +208,7 @@ test('changed_by: only what differs by more from the last one published, and all
   const { broker, clock, logger, sense, startAgent } = setup;
   sense('20');
   const agent = await startAgent(
-    source('file = "sensor"\nchanged_by = 0.2\nat_least_every_seconds = 30'),
+    source('file = "sensor"\nchanged_by = 0.2\nat_least_every_seconds = 35'),
   );
   await broker.published(TOPIC);
   const readings = () => {
@@ -217,17 +221,17 @@ test('changed_by: only what differs by more from the last one published, and all
     '20.21',
     '20.01',
     '20',
-    ...Array(6).fill('20'),
+    ...Array(5).fill('20'),
   ].entries()) {
     sense(value);
-    await clock.untilSleeping(4000, 5000);
-    await clock.advance(5000);
+    await clock.untilSleeping(EVERY_MS);
+    await clock.advance(EVERY_MS);
     while (readings() < i + 2) await clock.advance(0);
   }
   expect(broker.publishes.map(({ payload }) => JSON.parse(payload).value)).toEqual([
     20, 20.21, 20, 20,
   ]);
-  expect(agent.status().counters).toMatchObject({ unchangedReadings: 8, droppedReadings: 0 });
+  expect(agent.status().counters).toMatchObject({ unchangedReadings: 7, droppedReadings: 0 });
   expect(logger.all('source.failed')).toEqual([]);
 });
 
@@ -297,15 +301,15 @@ test('the first reading comes at a random moment of the interval, 10 s at most',
   const setup = await setUpAgent({ random: () => 0.999 });
   const { broker, clock, dir, startAgent } = setup;
   writeFileSync(join(dir, 'sensor'), '1');
-  const slow = source('file = "sensor"').replace('= 5', '= 3600').replaceAll('"t"', '"slow"');
+  const slow = source('file = "sensor"').replace('= 7', '= 3600').replaceAll('"t"', '"slow"');
   await startAgent(source('file = "sensor"') + slow.replace(TOPIC, `${TOPIC}/slow`));
-  await clock.untilSleeping(4995);
+  await clock.untilSleeping(6993);
   await clock.untilSleeping(9990);
-  await clock.advance(4994);
+  await clock.advance(6992);
   expect(broker.publishes).toEqual([]);
   await clock.advance(1);
   await broker.published(TOPIC);
-  await clock.advance(4995);
+  await clock.advance(9990);
   await broker.published(`${TOPIC}/slow`);
 });
 
@@ -317,7 +321,7 @@ test('a reading that takes longer than the interval is not joined by another', a
   await startAgent(source(`command = ${command}\ntimeout_seconds = 100`));
   const runs = () => (existsSync(join(dir, 'runs')) ? readFileSync(join(dir, 'runs'), 'utf8') : '');
   while (runs() === '') await new Promise(setImmediate);
-  await clock.advance(12_000);
+  await clock.advance(11_000);
   writeFileSync(join(dir, 'go'), '');
   await broker.published(TOPIC);
   expect(runs()).toBe('x\n');
