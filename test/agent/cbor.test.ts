@@ -108,7 +108,9 @@ test('whatever JSON holds is read back, also by another implementation', () => {
     fc.property(jsonValue, (value) => {
       const bytes = encodeCbor(value as never);
       expect(decodeCbor(bytes)).toEqual(value);
-      expect(JSON.stringify(decode(bytes))).toBe(JSON.stringify(value));
+      // cbor-x gives this member another name.
+      const text = JSON.stringify(value).replaceAll('"__proto__":', '"__proto_":');
+      expect(JSON.stringify(decode(bytes))).toBe(text);
     }),
   );
 });
@@ -117,7 +119,7 @@ test('reads what another implementation writes', () => {
   const encoder = new Encoder({ useRecords: false });
   fc.assert(
     fc.property(jsonValue, (value) => {
-      expect(decodeCbor(encoder.encode(value))).toEqual(JSON.parse(JSON.stringify(value)));
+      expect(decodeCbor(encoder.encode(value))).toEqual(value);
     }),
   );
 });
