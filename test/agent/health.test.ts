@@ -1,10 +1,15 @@
-import { silentLogger } from '@latchkey/shared';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { enroll } from '@latchkey/agent/daemon';
+import { createHttpClient, silentLogger, systemClock } from '@latchkey/shared';
 import { expect, onTestFinished, test } from 'vitest';
 import { createHealth } from '../../agent/src/health.ts';
 import { createStateKeeper } from '../../agent/src/state.ts';
 import { runAgentCli } from '../helpers/agent-cli.ts';
-import { setUpAgent } from '../helpers/agent-setup.ts';
+import { CLIENT_ID, setUpAgent } from '../helpers/agent-setup.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
+import { startProgram, temporaryDir } from '../helpers/processes.ts';
+import { startTokenServer } from '../helpers/token-server.ts';
 
 function setUp() {
   const clock = createDrivenClock();
@@ -177,4 +182,26 @@ test('healthcheck says ok, then what is wrong, then that nobody runs', async () 
 
   await agent.stop();
   expect(await check()).toMatchObject({ exitCode: 3 });
+});
+
+test('a process that hangs is red too: it does not answer in time', async () => {
+  const { issuer, code } = await startTokenServer(systemClock);
+  const dir = temporaryDir();
+  const stateDir = join(dir, 'state');
+  await enroll(
+    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
+    { http: createHttpClient(), clock: systemClock },
+  );
+  const config = join(dir, 'agent.toml');
+  writeFileSync(config, 'state_dir = "state"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n');
+  const agent = startProgram('latchkey-agent', ['run', '--config', config]);
+  await agent.event('agent.state', ({ state }) => state === 'backing-off');
+  const check = () => runAgentCli(['healthcheck', '--state-dir', stateDir]);
+  expect(await check()).toMatchObject({ exitCode: 0 });
+  agent.child.kill('SIGSTOP');
+  const red = await check();
+  expect(red).toMatchObject({ exitCode: 3, stdout: '' });
+  expect(red.stderr).toMatch(/did not answer/);
+  agent.child.kill('SIGCONT');
+  expect(await check()).toMatchObject({ exitCode: 0 });
 });
