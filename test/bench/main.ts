@@ -16,9 +16,17 @@ import { agentSuite } from './suites/agent.ts';
 import { authoritySuite } from './suites/authority.ts';
 import { brokerSuite } from './suites/broker.ts';
 import { feedSuite } from './suites/feed.ts';
+import { registrySuite } from './suites/registry.ts';
 import { sharedSuite } from './suites/shared.ts';
 
-const SUITES: readonly Suite[] = [sharedSuite, authoritySuite, feedSuite, brokerSuite, agentSuite];
+const SUITES: readonly Suite[] = [
+  sharedSuite,
+  authoritySuite,
+  feedSuite,
+  registrySuite,
+  brokerSuite,
+  agentSuite,
+];
 const DEFAULT_ROUNDS = 10;
 const DEFAULT_SECONDS = 60;
 

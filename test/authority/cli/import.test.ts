@@ -185,7 +185,7 @@ describe('refused lines', () => {
     const outcome = await live.run(['device', 'import', path, '--rejects', rejects, '--json']);
     expect(outcome.exitCode).toBe(1);
     expect(JSON.parse(outcome.stdout)).toEqual({
-      ...{ created: 1, unchanged: 0, refused: 2, dry_run: false, rejects },
+      ...{ created: 1, unchanged: 0, refused: 2, dry_run: false, rejects, not_carried: [] },
     });
     const refused = readFileSync(rejects, 'utf8')
       .trimEnd()

@@ -104,14 +104,20 @@ function addUpdate(parent: Command, program: Program, kind: Kind): void {
     });
 }
 
-function addFleet(parent: Command, program: Program, { view, exampleRole }: Kind): void {
+function addFleet(parent: Command, program: Program, kind: Kind): void {
+  const { view, exampleRole } = kind;
   const { noun } = view;
-  addCommand(parent, {
+  const importing = addCommand(parent, {
     usage: 'import <file>',
     summary: `register many ${noun}s, from CSV, JSON lines or a folder of public keys; - reads stdin`,
     examples: [
       `${noun} import ./${noun}s.csv --dry-run --data-dir ./authority`,
       `${noun} import ./keys/ --role ${exampleRole} --label site=berlin --data-dir ./authority`,
+      ...(kind === SERVICE
+        ? [
+            'service import ./clients.json --from auth0 --role-for read:orders=reader --data-dir ./authority',
+          ]
+        : []),
     ],
   })
     .option('--format <format>', 'csv or jsonl, where the name of the file does not tell')
@@ -127,11 +133,16 @@ CSV columns: client_id, public_key (JWK, PEM, OpenSSH, hex or base64), roles (se
 labels (site=berlin;floor=2) or label.<key>, may_mint, token_ttl_seconds, status. JSON lines have the
 same members, and "keys" for several. In a folder each file is a key and its name the client id.
 A line that is there already is passed over, so an import that was broken off is simply run again.`,
-    )
-    .action(async (file: string, _options: ImportOptions, self: Command) => {
-      const options = self.optsWithGlobals<ImportOptions>();
-      program.finish(await importClients(view, file, options, program.io));
-    });
+    );
+  if (kind === SERVICE) {
+    importing
+      .option('--from <provider>', 'the file is an export of auth0, stytch or logto')
+      .addOption(repeatable('--role-for <scope=role>', 'role that stands for a scope of theirs'));
+  }
+  importing.action(async (file: string, _options: ImportOptions, self: Command) => {
+    const options = self.optsWithGlobals<ImportOptions>();
+    program.finish(await importClients(view, file, options, program.io));
+  });
   const exporting = addCommand(parent, {
     usage: 'export',
     summary: `print every ${noun} as import reads it, without secrets`,

@@ -10,19 +10,28 @@
 import { EXIT, type ExitCode, UnreachableError } from '@latchkey/shared';
 import { openSource } from '../import/open-source.js';
 import { startProgress } from '../import/progress.js';
+import { readProviderFile } from '../import/provider-source.js';
+import type { Loss } from '../import/providers.js';
 import { createRejectsFile, noRejectsFile, type RejectsFile } from '../import/rejects-file.js';
 import { type ImportCounts, sendLines } from '../import/send-lines.js';
 import type { Source } from '../import/source.js';
 import { type Io, printJson, printLine, printNote } from '../io.js';
 import { parseLabelOptions } from '../labels.js';
-import { type ManagementOptions, openManagement } from '../management-client.js';
-import type { NounView } from '../noun-view.js';
+import {
+  type ManagementClient,
+  type ManagementOptions,
+  openManagement,
+} from '../management-client.js';
+import { type NounView, plain } from '../noun-view.js';
 
 export interface ImportOptions extends ManagementOptions {
   readonly format?: string;
   readonly role?: readonly string[];
   readonly label?: readonly string[];
   readonly rejects?: string;
+  /** Of a service: which provider exported the file, and what its scopes are called here. */
+  readonly from?: string;
+  readonly roleFor?: readonly string[];
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
@@ -39,18 +48,51 @@ function rejectsPath(file: string, { rejects, dryRun }: ImportOptions, source: S
 const inWords = ({ created, unchanged, refused }: ImportCounts, isDryRun: boolean): string =>
   `${created} ${isDryRun ? 'would be registered' : 'registered'}, ${unchanged} there already, ${refused} refused`;
 
-function report(
-  counts: ImportCounts,
-  { isDryRun, rejects, json }: { isDryRun: boolean; rejects: string | undefined; json: boolean },
-  io: Io,
-): void {
-  if (json) printJson(io, { ...counts, dry_run: isDryRun, rejects: rejects ?? null });
-  else printLine(io, inWords(counts, isDryRun));
+interface Report {
+  readonly isDryRun: boolean;
+  readonly rejects: string | undefined;
+  readonly json: boolean;
+  readonly losses: readonly Loss[];
+}
+
+function report(counts: ImportCounts, { isDryRun, rejects, json, losses }: Report, io: Io): void {
+  const not_carried = losses.map(({ clientId: client_id, what, why }) => ({
+    client_id,
+    what,
+    why,
+  }));
+  if (json) printJson(io, { ...counts, dry_run: isDryRun, rejects: rejects ?? null, not_carried });
+  else {
+    for (const { clientId, what, why } of losses) printNote(io, `${clientId}: ${what}: ${why}`);
+    printLine(io, inWords(counts, isDryRun));
+  }
   if (rejects === undefined) return;
   printNote(
     io,
     `refused lines and their reasons are in ${rejects}: mend them and import that file`,
   );
+}
+
+/** A source, and what of it cannot be carried. */
+interface Opened {
+  readonly source: Source;
+  readonly losses: readonly Loss[];
+}
+
+/** Reads what tells that the file is no use, before the authority is asked for anything. */
+function prepare(
+  file: string,
+  options: ImportOptions,
+  io: Io,
+): (management: ManagementClient) => Promise<Opened> {
+  const { role: roles = [], label = [], format, from, roleFor = [] } = options;
+  const defaults = { roles, labels: parseLabelOptions(label) };
+  if (from === undefined) {
+    const source = openSource(file, { format, defaults }, io);
+    return async () => ({ source, losses: [] });
+  }
+  const open = readProviderFile(file, { from, roleFor, defaults });
+  return async (management) => open((await management.list('/roles')).map(plain('name')));
 }
 
 export async function importClients(
@@ -59,13 +101,13 @@ export async function importClients(
   options: ImportOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { role: roles = [], label = [], dryRun: isDryRun = false, json = false } = options;
-  const defaults = { roles, labels: parseLabelOptions(label) };
-  const source = openSource(file, { format: options.format, defaults }, io);
+  const { dryRun: isDryRun = false, json = false } = options;
+  const open = prepare(file, options, io);
+  const management = await openManagement(options, io);
+  const { source, losses } = await open(management);
   const rejects = rejectsPath(file, options, source);
   const rejected: RejectsFile =
     rejects === undefined ? noRejectsFile : createRejectsFile(rejects, source);
-  const management = await openManagement(options, io);
   const progress = startProgress(io, source.size);
   const first: string[] = [];
   let latest: ImportCounts = { created: 0, unchanged: 0, refused: 0 };
@@ -84,7 +126,7 @@ export async function importClients(
     progress.stop();
     for (const text of first) printNote(io, text);
     if (counts.refused > first.length) printNote(io, `and ${counts.refused - first.length} more`);
-    report(counts, { isDryRun, rejects: rejected.finish(), json }, io);
+    report(counts, { isDryRun, rejects: rejected.finish(), json, losses }, io);
     return counts.refused === 0 ? EXIT.ok : EXIT.failed;
   } catch (error) {
     progress.stop();
