@@ -21,6 +21,8 @@ export type ProblemKind =
   | 'outbox-refuses'
   /** Online with messages to send, and the broker acknowledged none. */
   | 'outbox-stalled'
+  /** One connection after the other, and not one message acknowledged. */
+  | 'broker-silent'
   /** The next try should have begun. */
   | 'retry-overdue'
   /** Asking for a token or connecting without an end; each try has a time limit of its own. */
@@ -55,6 +57,8 @@ export function healthBody(problems: readonly Problem[]): object {
 const LOOK_MS = 10_000;
 /** Beyond the longest time that an acknowledgement may take, after which the connection is given up. */
 const STALLED_MS = 60_000;
+/** More than it takes to find and drop a message that the broker refuses by closing. */
+const FRUITLESS_CONNECTIONS = 5;
 const OVERDUE_MS = 60_000;
 /** Beyond all time limits of one try together. */
 const ENDLESS_MS = 300_000;
@@ -124,10 +128,22 @@ export function createHealth(deps: {
   let suspected: Suspicion | undefined;
   let sinceMs = 0;
   let lateMs = 0;
+  /** When a message last left the outbox, in counts. */
+  let progress = { settled: 0, connections: 0 };
+
+  const fruitlessConnections = (): number =>
+    state.status().counters.connections - progress.connections;
+
+  const noteProgress = (): void => {
+    const { published, refused, dropped, connections } = state.status().counters;
+    const settled = published + refused + dropped;
+    if (settled !== progress.settled || outbox.messages === 0) progress = { settled, connections };
+  };
 
   const look = (): void => {
     const nowMs = clock.elapsedMs();
     const before = suspected;
+    noteProgress();
     suspected = suspect(state, outbox.messages, nowMs);
     // Time in which nobody could look proves nothing.
     if (suspected?.mark !== before?.mark || suspected?.kind !== before?.kind) sinceMs = nowMs;
@@ -150,6 +166,10 @@ export function createHealth(deps: {
       if (suspected !== undefined && clock.elapsedMs() - sinceMs >= suspected.redAfterMs) {
         const { kind, detail: why, isMendedByRestart } = suspected;
         found.push({ kind, detail: why, isMendedByRestart });
+      }
+      if (outbox.messages > 0 && fruitlessConnections() >= FRUITLESS_CONNECTIONS) {
+        const why = `connected ${fruitlessConnections()} times, and the broker acknowledged none of ${outbox.messages} messages`;
+        found.push({ kind: 'broker-silent', detail: why, isMendedByRestart: false });
       }
       if (outbox.failure !== undefined) {
         const why = `the outbox cannot be written: ${outbox.failure}`;

@@ -80,6 +80,34 @@ test.each(['published', 'refused', 'dropped'] as const)(
   },
 );
 
+test('five connections and not one acknowledgement: the broker is silent, until one comes', async () => {
+  const { clock, state, outbox, health, kinds } = setUp();
+  outbox.messages = 2;
+  for (let i = 0; i < 5; i += 1) {
+    expect(kinds()).toEqual([]);
+    state.enter('connecting');
+    state.count('connections');
+    state.enter('online');
+    await clock.advance(20_000);
+    state.enter('backing-off', 'no acknowledgement');
+    await clock.advance(20_000);
+  }
+  expect(health.problems()).toMatchObject([{ kind: 'broker-silent', isMendedByRestart: false }]);
+  state.count('published');
+  await clock.advance(LOOK_MS);
+  expect(kinds()).toEqual([]);
+});
+
+test('connections with nothing to send are no sign of anything', async () => {
+  const { clock, state, outbox, kinds } = setUp();
+  for (let i = 0; i < 50; i += 1) {
+    state.count('connections');
+    await clock.advance(LOOK_MS);
+  }
+  outbox.messages = 1;
+  expect(kinds()).toEqual([]);
+});
+
 test.each([
   { name: 'before it is due', passedMs: 120_000, kinds: [] },
   { name: 'less than a minute after', passedMs: 120_000 + MINUTE_MS - 1, kinds: [] },
