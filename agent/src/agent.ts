@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Clock, HttpClient, Logger } from '@latchkey/shared';
+import { type Clock, type HttpClient, type Logger, withTlsPins } from '@latchkey/shared';
 import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import type { AgentConfig } from './config.js';
 import { openCurrentKey, withCurrentKey } from './current-key.js';
@@ -26,6 +26,7 @@ import { checkStateDir, stateFile } from './private-file.js';
 import { createPublisher, type Publisher } from './publisher.js';
 import { planReload, type ReloadPlan } from './reload-plan.js';
 import { createSession } from './session.js';
+import { settleIdentity } from './settled-identity.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
 import { statusBody } from './status-body.js';
@@ -114,11 +115,17 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
 
   const runLocked = async (outer: AbortSignal): Promise<'aborted' | 'stopped'> => {
     const holders = { sshAgentSocket: config.key.sshAgentSocket ?? deps.sshAgentSocket };
+    await settleIdentity(stateDir, config.authority, clock);
     const key = await openCurrentKey({ stateDir, holders, logger });
     const { identity } = key;
     const cache = await openTokenCache(stateDir);
     const saveTime = await keepTime(stateDir, clock, logger);
-    const http = learnTimeFrom(deps.http, identity.issuer, clock, saveTime);
+    const http = learnTimeFrom(
+      withTlsPins(deps.http, identity.tlsPins ?? []),
+      identity.issuer,
+      clock,
+      saveTime,
+    );
     const exchange = { identity, signer: key.signer, http, clock, logger };
     const outbox = openOutbox({
       path: stateFile(stateDir, 'outbox'),

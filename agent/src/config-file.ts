@@ -19,6 +19,7 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import type { AgentConfig } from './config.js';
+import { authoritySchema, keySchema } from './config-authority.js';
 import { socketsSchema } from './config-sockets.js';
 import { actionSchema, inFolder, sourceSchema } from './config-sources.js';
 import { path, seconds, topicFilter, whole } from './config-values.js';
@@ -54,11 +55,6 @@ const outboxSchema = v.strictObject({
   alarm_topics: v.optional(v.pipe(v.array(topicFilter), v.maxLength(64, 'must not exceed 64')), []),
 });
 
-const keySchema = v.strictObject({
-  ssh_agent_socket: v.optional(v.string(), ''),
-  rotate_after_days: v.optional(whole(0, 3650), 0),
-});
-
 function namedOnce<Entry extends { readonly name: string }>(entries: readonly Entry[]): boolean {
   return new Set(entries.map((entry) => entry.name)).size === entries.length;
 }
@@ -81,6 +77,7 @@ const configSchema = v.strictObject({
     clean_session: v.optional(v.boolean(), false),
     renewal: v.optional(v.picklist(['session', 'reconnect']), 'reconnect'),
   }),
+  authority: v.optional(authoritySchema, {}),
   key: v.optional(keySchema, {}),
   outbox: v.optional(outboxSchema, {}),
   socket: v.optional(socketsSchema, []),
@@ -110,9 +107,10 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
   return {
     stateDir: resolve(dir, raw.state_dir),
     logLevel: raw.log_level,
+    authority: raw.authority,
     key: {
-      sshAgentSocket: raw.key.ssh_agent_socket ? resolve(dir, raw.key.ssh_agent_socket) : undefined,
-      rotateAfterDays: raw.key.rotate_after_days,
+      ...raw.key,
+      sshAgentSocket: raw.key.sshAgentSocket && resolve(dir, raw.key.sshAgentSocket),
     },
     broker: {
       url,

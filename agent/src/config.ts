@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { ResourceId, TopicFilter } from '@latchkey/shared';
+import type { ClientId, Issuer, ResourceId, TlsPin, TopicFilter } from '@latchkey/shared';
 import type { OutboxLimits } from './outbox.js';
 import type { FilterTemplate, NameTemplate } from './topic-templates.js';
 
@@ -104,6 +104,14 @@ export interface OutboxConfig {
   readonly flushSeconds: number;
 }
 
+export interface AuthorityConfig {
+  /** For a device that is not enrolled yet; of one that is, they have to be the same. */
+  readonly issuer: Issuer | undefined;
+  readonly clientId: ClientId | undefined;
+  /** TLS keys of which the authority must have one. Empty: those of the enrollment, if any. */
+  readonly tlsPins: readonly TlsPin[];
+}
+
 export interface KeyConfig {
   /** In place of `SSH_AUTH_SOCK`. */
   readonly sshAgentSocket: string | undefined;
@@ -128,6 +136,7 @@ export interface SocketConfig {
 export interface AgentConfig {
   readonly stateDir: string;
   readonly logLevel: LogLevel;
+  readonly authority: AuthorityConfig;
   readonly key: KeyConfig;
   readonly broker: BrokerConfig;
   readonly outbox: OutboxConfig;

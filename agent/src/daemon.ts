@@ -4,6 +4,7 @@ export { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './author
 export type {
   ActionConfig,
   AgentConfig,
+  AuthorityConfig,
   BrokerConfig,
   Command,
   KeyConfig,
@@ -18,7 +19,12 @@ export type {
 } from './config.js';
 export { loadAgentConfig, parseAgentConfig } from './config-file.js';
 export { type CurrentKey, openCurrentKey, withCurrentKey } from './current-key.js';
-export { type EnrollmentRequest, type EnrollmentResult, enroll } from './enrollment.js';
+export {
+  type EnrollmentDeps,
+  type EnrollmentRequest,
+  type EnrollmentResult,
+  enroll,
+} from './enrollment.js';
 export type { Problem, ProblemKind } from './health.js';
 export { type Identity, openIdentity, readIdentity } from './identity.js';
 export { createIssuedTokenSource, type IssuedTokenDeps } from './issued-token.js';

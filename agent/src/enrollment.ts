@@ -20,21 +20,35 @@ import {
   refusalOf,
   signEnrollmentProof,
   silentLogger,
+  type TlsPin,
   UnreachableError,
   UsageError,
+  withTlsPins,
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
 import { type Identity, readIdentity, writeIdentity } from './identity.js';
-import { type KeyHolders, openOrMakeKey } from './key-store.js';
+import { keyRefusal } from './key-acceptance.js';
+import { type KeyHolders, openKey, openOrMakeKey } from './key-store.js';
 import { makeStateDir, removeStateFile } from './private-file.js';
+import { refuseOther } from './settled-identity.js';
 
 export interface EnrollmentRequest {
   readonly stateDir: string;
   readonly issuer: Issuer;
   readonly clientId: ClientId;
-  /** Asked only when a code is needed. The text is a secret. */
-  readonly readCode: () => Promise<string>;
+  /**
+   * Asked only when a code is needed. The text is a secret. `undefined`: the key is registered already,
+   * and nothing but that is asked of the authority.
+   */
+  readonly readCode: (() => Promise<string>) | undefined;
+  /** TLS keys of which the authority must have one, now and ever after. Default: none. */
+  readonly tlsPins?: readonly TlsPin[] | undefined;
+}
+
+export interface EnrollmentDeps extends KeyHolders {
+  readonly http: HttpClient;
+  readonly clock: Clock;
 }
 
 export interface EnrollmentResult {
@@ -46,14 +60,12 @@ export interface EnrollmentResult {
 const answerSchema = v.object({ client_id: v.string(), kid: v.string(), issuer: v.string() });
 
 async function checkEarlier(request: EnrollmentRequest): Promise<Identity | undefined> {
-  const { stateDir, issuer, clientId } = request;
+  const { stateDir, issuer, clientId, tlsPins } = request;
   const earlier = await readIdentity(stateDir);
   if (earlier === undefined) return undefined;
-  if (earlier.issuer !== issuer || earlier.clientId !== clientId) {
-    throw new UsageError(
-      `${stateDir} is enrolled as ${earlier.clientId} at ${earlier.issuer}; ` +
-        'use another state folder, or remove this one',
-    );
+  refuseOther(earlier, { issuer, clientId }, stateDir);
+  if (tlsPins !== undefined && tlsPins.join() !== (earlier.tlsPins ?? []).join()) {
+    throw new UsageError(`${stateDir} is enrolled with other TLS pins; change authority.tls_pins`);
   }
   return earlier;
 }
@@ -84,19 +96,15 @@ async function sendEnrollment(
   if (!isOurs) throw new UnreachableError(`${url} enrolled something else than was asked for`);
 }
 
-export async function enroll(
+/** Redeems the code for the key of the state folder, which is made unless there is one. */
+async function enrollByCode(
   request: EnrollmentRequest,
-  deps: { readonly http: HttpClient; readonly clock: Clock } & KeyHolders,
-): Promise<EnrollmentResult> {
+  readCode: () => Promise<string>,
+  deps: EnrollmentDeps,
+): Promise<Identity> {
   const { stateDir, issuer, clientId } = request;
-  // The first answer tells the time, so that a device that has none yet can prove itself fresh.
-  const clock = createAuthorityTime({ machine: deps.clock, logger: silentLogger });
-  const http = learnTimeFrom(deps.http, issuer, clock);
-  await makeStateDir(stateDir);
-  const earlier = await checkEarlier(request);
-  if (earlier !== undefined) return { identity: earlier, isRepeated: true };
-
-  const enrollmentCode = parseEnrollmentCode((await request.readCode()).trim(), 'enrollment code');
+  const { http, clock } = deps;
+  const enrollmentCode = parseEnrollmentCode((await readCode()).trim(), 'enrollment code');
   const signer = await openOrMakeKey(stateDir, deps);
   const { enrollment_endpoint: url } = await discover(http, issuer);
   if (url === undefined) throw new UnreachableError(`${issuer} does not offer enrollment`);
@@ -111,8 +119,43 @@ export async function enroll(
     proof,
   });
   await sendEnrollment(url, body, identity, http);
+  return identity;
+}
+
+/** Takes the key of the state folder for the one that was registered, once the authority accepts it. */
+async function enrollByKey(request: EnrollmentRequest, deps: EnrollmentDeps): Promise<Identity> {
+  const { stateDir, issuer, clientId } = request;
+  const { http, clock } = deps;
+  const signer = await openKey(stateDir, deps);
+  const metadata = await discover(http, issuer);
+  const { kid } = signer.publicKey;
+  const refusal = await keyRefusal({ issuer, clientId }, signer, { metadata, http, clock });
+  if (refusal === undefined) return { issuer, clientId, kid, keySince: clock.now() };
+  throw new Error(
+    `${issuer} does not accept the key ${kid} for ${clientId} (${refusal.message}); ` +
+      `register it: latchkey device create ${clientId} --public-key FILE`,
+    { cause: refusal },
+  );
+}
+
+export async function enroll(
+  request: EnrollmentRequest,
+  given: EnrollmentDeps,
+): Promise<EnrollmentResult> {
+  const { stateDir, issuer, readCode, tlsPins = [] } = request;
+  // The first answer tells the time, so that a device that has none yet can prove itself fresh.
+  const clock = createAuthorityTime({ machine: given.clock, logger: silentLogger });
+  const http = learnTimeFrom(withTlsPins(given.http, tlsPins), issuer, clock);
+  const deps = { ...given, clock, http };
+  await makeStateDir(stateDir);
+  const earlier = await checkEarlier(request);
+  if (earlier !== undefined) return { identity: earlier, isRepeated: true };
+  const enrolled = await (readCode === undefined
+    ? enrollByKey(request, deps)
+    : enrollByCode(request, readCode, deps));
   // Of an identity that was here before, if any.
   for (const file of ['tokens', 'nextKey'] as const) await removeStateFile(stateDir, file);
+  const identity = { ...enrolled, tlsPins };
   await writeIdentity(stateDir, identity);
   return { identity, isRepeated: false };
 }

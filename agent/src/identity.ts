@@ -16,8 +16,10 @@ import {
   parsedBy,
   parseIssuer,
   parseKid,
+  parseTlsPin,
   parseWith,
   type Signer,
+  type TlsPin,
   UsageError,
 } from '@latchkey/shared';
 import * as v from 'valibot';
@@ -31,13 +33,21 @@ export interface Identity {
   readonly kid: Kid;
   /** Since when; `undefined`: not known. */
   readonly keySince?: NumericDate | undefined;
+  /** TLS keys of which the authority must have one; none: any with a valid certificate. */
+  readonly tlsPins?: readonly TlsPin[] | undefined;
 }
+
+const tlsPin = v.pipe(
+  v.string(),
+  parsedBy((text) => parseTlsPin(text)),
+);
 
 const schema = v.strictObject({
   issuer: v.pipe(v.string(), parsedBy(parseIssuer)),
   client_id: v.pipe(v.string(), parsedBy(parseClientId)),
   kid: v.pipe(v.string(), parsedBy(parseKid)),
   key_since: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+  tls_pins: v.optional(v.array(tlsPin), []),
 });
 
 /** The identity in the state folder, or `undefined` before enrollment. */
@@ -52,14 +62,17 @@ export async function readIdentity(stateDir: string): Promise<Identity | undefin
     throw new UsageError(`${path} is not JSON`);
   }
   const file = parseWith(schema, value, path);
-  const { issuer, client_id: clientId, kid, key_since: keySince } = file;
-  return { issuer, clientId, kid, keySince };
+  const { issuer, client_id: clientId, kid, key_since: keySince, tls_pins: tlsPins } = file;
+  return { issuer, clientId, kid, keySince, tlsPins };
 }
 
 /** Pins the identity. The last step of enrollment, so its file means "enrolled". */
 export async function writeIdentity(stateDir: string, identity: Identity): Promise<void> {
-  const { issuer, clientId, kid, keySince } = identity;
-  const file = { issuer, client_id: clientId, kid, key_since: keySince };
+  const { issuer, clientId, kid, keySince, tlsPins = [] } = identity;
+  const file = {
+    ...{ issuer, client_id: clientId, kid, key_since: keySince },
+    ...(tlsPins.length > 0 && { tls_pins: tlsPins }),
+  };
   const text = JSON.stringify(file, undefined, 2);
   await writePrivateFile(stateFile(stateDir, 'identity'), `${text}\n`);
 }

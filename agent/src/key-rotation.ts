@@ -28,7 +28,6 @@ import {
   type Kid,
   type Logger,
   refusalOf,
-  requestToken,
   type ServerMetadata,
   type Signer,
   signAssertion,
@@ -38,6 +37,7 @@ import {
   UsageError,
 } from '@latchkey/shared';
 import { type Identity, openIdentity, writeIdentity } from './identity.js';
+import { keyRefusal } from './key-acceptance.js';
 import { type KeyHolders, readKey, type StoredKey, signerOf, writeNewKey } from './key-store.js';
 import { checkStateDir, replaceStateFile } from './private-file.js';
 import { lockStateDir } from './state-lock.js';
@@ -61,9 +61,6 @@ type Exchange = KeyRotationDeps & {
   readonly url: string;
 };
 
-/** Refusals that say nothing against the key: it was proven before they were found. */
-const PROVEN: readonly string[] = ['invalid_target', 'invalid_scope'];
-
 async function post({ http }: Exchange, url: string, body: object, status: number): Promise<void> {
   const response = await http.request({
     method: 'POST',
@@ -82,21 +79,6 @@ async function vouch(exchange: Exchange, oldSigner: Signer, newSigner: Signer): 
   await post(exchange, url, request, 201);
 }
 
-/** Whether the authority accepts the key; other failures are thrown. */
-async function isAccepted(exchange: Exchange, signer: Signer): Promise<boolean> {
-  const { http, metadata, clock, identity } = exchange;
-  const { issuer, clientId } = identity;
-  try {
-    await requestToken({ http, metadata, issuer, clientId, signer, now: clock.now() });
-    return true;
-  } catch (error) {
-    if (!(error instanceof TokenRequestError)) throw error;
-    if (error.error === 'invalid_grant') return false;
-    if (PROVEN.includes(error.error)) return true;
-    throw error;
-  }
-}
-
 /** Steps 2 and 3: afterwards the new key is the one in use. */
 async function adopt(exchange: Exchange, oldSigner: Signer, newSigner: Signer): Promise<void> {
   const { stateDir, identity, clock } = exchange;
@@ -108,7 +90,7 @@ async function adopt(exchange: Exchange, oldSigner: Signer, newSigner: Signer): 
     if (!(error instanceof TokenRequestError) || error.error !== 'invalid_grant') throw error;
     refusal = error;
   }
-  if (!(await isAccepted(exchange, newSigner))) {
+  if ((await keyRefusal(identity, newSigner, exchange)) !== undefined) {
     throw refusal ?? new UnreachableError('the authority took the new key, but does not accept it');
   }
   const { kid } = newSigner.publicKey;

@@ -11,9 +11,10 @@
  * @module
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { UnreachableError } from './errors.js';
 import { isLoopbackHost } from './ids.js';
+import { createPinningAgent, type TlsPin } from './tls-pin.js';
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -24,6 +25,8 @@ export interface HttpRequest {
   /** In place of the client's own bounds. */
   readonly timeoutMs?: number;
   readonly maxBodyBytes?: number;
+  /** What the server must show beyond a valid certificate. The same object for all requests to it. */
+  readonly trust?: TlsTrust | undefined;
 }
 
 export interface HttpResponse {
@@ -33,6 +36,11 @@ export interface HttpResponse {
   readonly bytes: Buffer;
   /** The bytes as UTF-8. */
   readonly body: string;
+}
+
+/** Public keys, of which the server must have one. */
+export interface TlsTrust {
+  readonly pins: readonly TlsPin[];
 }
 
 export interface HttpClient {
@@ -62,8 +70,15 @@ async function readBody(response: IncomingMessage, maxBytes: number): Promise<Bu
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const { timeoutMs: usualMs = 10_000, maxBodyBytes: mostBytes = 1024 * 1024, ca } = options;
 
+  const pinning = new WeakMap<TlsTrust, HttpsAgent>();
+  const agentFor = (trust: TlsTrust): HttpsAgent => {
+    const agent = pinning.get(trust) ?? createPinningAgent(trust.pins);
+    pinning.set(trust, agent);
+    return agent;
+  };
+
   const exchange = async (
-    { method, url, headers = {}, body, maxBodyBytes = mostBytes }: HttpRequest,
+    { method, url, headers = {}, body, maxBodyBytes = mostBytes, trust }: HttpRequest,
     signal: AbortSignal,
   ): Promise<HttpResponse> => {
     const target = new URL(url);
@@ -71,6 +86,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     if (!isTls && !(target.protocol === 'http:' && isLoopbackHost(target.hostname))) {
       throw new Error('only https is allowed beyond loopback');
     }
+    if (trust !== undefined && !isTls) throw new Error('only https has a TLS key that is pinned');
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = (isTls ? httpsRequest : httpRequest)(target, {
         method,
@@ -80,6 +96,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         },
         signal,
         ...(ca === undefined ? {} : { ca }),
+        ...(trust === undefined ? {} : { agent: agentFor(trust) }),
       });
       outgoing.once('response', resolve);
       outgoing.once('error', reject);
@@ -124,4 +141,11 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       }
     },
   };
+}
+
+/** The same client, for servers with one of these keys only. Without pins the client as it is. */
+export function withTlsPins(http: HttpClient, pins: readonly TlsPin[]): HttpClient {
+  if (pins.length === 0) return http;
+  const trust = { pins };
+  return { request: (request) => http.request({ ...request, trust }) };
 }

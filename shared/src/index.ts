@@ -35,6 +35,7 @@ export * from './scope.js';
 export * from './signer.js';
 export * from './third-party-token.js';
 export * from './time.js';
+export { parseTlsPin, type TlsPin, tlsPinOf } from './tls-pin.js';
 export {
   type EcPublicJwk,
   fitsAlgorithm,

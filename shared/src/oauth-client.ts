@@ -82,6 +82,12 @@ function parseBody<Schema extends v.GenericSchema>(
   }
 }
 
+function describeStatus(status: number): string {
+  return status >= 300 && status < 400
+    ? `${status}: a redirect, which is not followed`
+    : `${status}`;
+}
+
 /** Throws what an answer other than 2xx means: a refusal by code, or a server that cannot serve now. */
 export function refusalOf(response: HttpResponse, what: string): Error {
   const date = response.headers.date;
@@ -94,7 +100,7 @@ export function refusalOf(response: HttpResponse, what: string): Error {
       return new UnreachableError(`${what} answered ${response.status} without an OAuth error`);
     }
   }
-  return new UnreachableError(`${what} answered ${response.status}`);
+  return new UnreachableError(`${what} answered ${describeStatus(response.status)}`);
 }
 
 /** Fetches the metadata and compares its issuer with the one asked for (RFC 8414 3.3). */
@@ -105,7 +111,9 @@ export async function discover(
 ): Promise<ServerMetadata> {
   const url = metadataUrl(issuer);
   const response = await http.request({ method: 'GET', url, ...(signal && { signal }) });
-  if (response.status !== 200) throw new UnreachableError(`${url} answered ${response.status}`);
+  if (response.status !== 200) {
+    throw new UnreachableError(`${url} answered ${describeStatus(response.status)}`);
+  }
   const metadata = parseBody(metadataSchema, response.body, url);
   if (metadata.issuer !== issuer) {
     throw new UnreachableError(

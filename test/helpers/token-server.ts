@@ -5,7 +5,13 @@
  * @module
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import {
@@ -43,13 +49,19 @@ export interface TokenServer {
   mayMint: boolean;
   /** How far its clock is ahead of the one that it was started with. */
   aheadSeconds: number;
+  /** From the next connection on. Only of an `https` issuer. */
+  setCertificate(certificate: { readonly cert: string; readonly key: string }): void;
   /** Stops answering at all: connections are refused. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
   start(): Promise<void>;
 }
 
-export async function startTokenServer(clock: Clock): Promise<TokenServer> {
+/** With a certificate of `localhost` it is an `https` issuer of that name. */
+export async function startTokenServer(
+  clock: Clock,
+  certificate?: { readonly cert: string; readonly key: string },
+): Promise<TokenServer> {
   const requests: string[] = [];
   const issued: IssuedToken[] = [];
   const assertions: string[] = [];
@@ -106,15 +118,16 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     } else send(404, { error: 'not_found' });
   };
 
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     handle(request, response).catch(() => response.destroy());
-  });
+  };
+  const server = certificate ? createTlsServer(certificate, listener) : createServer(listener);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
 
   const self: TokenServer = {
-    issuer: parseIssuer(`http://127.0.0.1:${port}`),
+    issuer: parseIssuer(certificate ? `https://localhost:${port}` : `http://127.0.0.1:${port}`),
     code,
     requests,
     issued,
@@ -125,6 +138,7 @@ export async function startTokenServer(clock: Clock): Promise<TokenServer> {
     scope: '',
     mayMint: false,
     aheadSeconds: 0,
+    setCertificate: (next) => (server as TlsServer).setSecureContext(next),
     stop: async () => {
       if (!server.listening) return;
       server.closeAllConnections();

@@ -9,7 +9,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { EXIT, parseClientId, parseIssuer, UsageError } from '@latchkey/shared';
+import { EXIT, parseClientId, parseIssuer, parseTlsPin, UsageError } from '@latchkey/shared';
 import { enroll } from '../enrollment.js';
 import { type Io, readAll, writeLine } from './io.js';
 
@@ -17,7 +17,10 @@ export interface EnrollOptions {
   readonly authority: string;
   readonly clientId: string;
   /** Path, or `-` for the standard input. A code in argv would be seen by every user of the machine. */
-  readonly codeFile: string;
+  readonly codeFile?: string | undefined;
+  /** The key of the state folder is registered already, and no code is needed. */
+  readonly registered?: boolean | undefined;
+  readonly tlsPin?: readonly string[] | undefined;
   readonly stateDir: string;
 }
 
@@ -35,12 +38,17 @@ async function readCode(codeFile: string, io: Io): Promise<string> {
 
 export async function runEnroll(options: EnrollOptions, io: Io): Promise<number> {
   const stateDir = resolve(options.stateDir);
+  const { codeFile, registered = false, tlsPin } = options;
+  if ((codeFile !== undefined) === registered) {
+    throw new UsageError('enroll needs --code-file or --registered, and not both');
+  }
   const { identity, isRepeated } = await enroll(
     {
       stateDir,
       issuer: parseIssuer(options.authority, '--authority'),
       clientId: parseClientId(options.clientId, '--client-id'),
-      readCode: () => readCode(options.codeFile, io),
+      readCode: codeFile === undefined ? undefined : () => readCode(codeFile, io),
+      tlsPins: tlsPin?.map((text) => parseTlsPin(text, '--tls-pin')),
     },
     io,
   );

@@ -9,7 +9,7 @@
  * @module
  */
 import { resolve } from 'node:path';
-import { EXIT, silentLogger } from '@latchkey/shared';
+import { EXIT, silentLogger, withTlsPins } from '@latchkey/shared';
 import { createAuthorityTime, learnTimeFrom } from '../authority-time.js';
 import { openIdentity } from '../identity.js';
 import { rotateKey } from '../key-rotation.js';
@@ -31,7 +31,12 @@ export async function runKeyRotate(options: KeyRotateOptions, io: Io): Promise<n
   const logger = silentLogger;
   const clock = createAuthorityTime({ machine: io.clock, logger });
   const saveTime = await keepTime(stateDir, clock, logger);
-  const http = learnTimeFrom(io.http, identity.issuer, clock, saveTime);
+  const http = learnTimeFrom(
+    withTlsPins(io.http, identity.tlsPins ?? []),
+    identity.issuer,
+    clock,
+    saveTime,
+  );
   const { sshAgentSocket } = io;
   const { sshAgent } = options;
   const { kid, isResumed } = await rotateKey(

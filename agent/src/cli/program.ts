@@ -30,6 +30,11 @@ const example = (text: string): string => `\nExample:\n  ${text.replaceAll('\n',
 const SOCKET = ['--socket <path>', 'a socket of the agent, instead of --state-dir'] as const;
 const STATE_DIR = ['--state-dir <folder>', 'where the key and tokens are kept'] as const;
 
+const repeated = (value: string, values: readonly string[] = []): readonly string[] => [
+  ...values,
+  value,
+];
+
 /** Parses `args` (without node and program) and runs the command. */
 export async function runProgram(args: readonly string[], io: Io): Promise<number> {
   let exitCode: number = EXIT.ok;
@@ -59,7 +64,13 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .description('make the device key and bind it to a client id, once')
       .requiredOption('--authority <url>', 'issuer URL of the authority')
       .requiredOption('--client-id <id>', 'client id of this device')
-      .requiredOption('--code-file <file>', 'file with the enrollment code; - reads stdin')
+      .option('--code-file <file>', 'file with the enrollment code; - reads stdin')
+      .option('--registered', 'without a code: the key that key create made is registered')
+      .option(
+        '--tls-pin <sha256/...>',
+        'accept the authority with this TLS key only; may be repeated',
+        repeated,
+      )
       .requiredOption(...STATE_DIR)
       .addHelpText(
         'after',
@@ -228,11 +239,7 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
       .description('print an access token alone')
       .requiredOption(...STATE_DIR)
       .option('--resource <uri>', "whom the token is for; the authority's default when left out")
-      .option(
-        '--scope <value>',
-        'a right to ask for; may be repeated',
-        (value: string, values: readonly string[] = []) => [...values, value],
-      )
+      .option('--scope <value>', 'a right to ask for; may be repeated', repeated)
       .addHelpText(
         'after',
         example(

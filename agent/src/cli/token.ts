@@ -8,7 +8,7 @@
  * @module
  */
 import { resolve } from 'node:path';
-import { EXIT, parseResourceId, silentLogger } from '@latchkey/shared';
+import { EXIT, parseResourceId, silentLogger, withTlsPins } from '@latchkey/shared';
 import { createAuthorityTime, learnTimeFrom } from '../authority-time.js';
 import { openIdentity } from '../identity.js';
 import { createIssuedTokenSource } from '../issued-token.js';
@@ -32,7 +32,12 @@ export async function runToken(options: TokenOptions, io: Io): Promise<number> {
   const logger = silentLogger;
   const clock = createAuthorityTime({ machine: io.clock, logger });
   const saveTime = await keepTime(stateDir, clock, logger);
-  const http = learnTimeFrom(io.http, identity.issuer, clock, saveTime);
+  const http = learnTimeFrom(
+    withTlsPins(io.http, identity.tlsPins ?? []),
+    identity.issuer,
+    clock,
+    saveTime,
+  );
   const tokens = createIssuedTokenSource({ identity, signer, cache, http, clock, logger });
   const { accessToken } = await tokens.get({ resource, scope });
   writeLine(io.stdout, accessToken);

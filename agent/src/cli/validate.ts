@@ -10,7 +10,8 @@
  */
 import { EXIT, UsageError } from '@latchkey/shared';
 import { loadAgentConfig } from '../config-file.js';
-import { openIdentity } from '../identity.js';
+import { openIdentity, readIdentity } from '../identity.js';
+import { refuseOther } from '../settled-identity.js';
 import { type Io, writeLine } from './io.js';
 
 export interface ValidateOptions {
@@ -18,13 +19,17 @@ export interface ValidateOptions {
 }
 
 export async function runValidate(options: ValidateOptions, io: Io): Promise<number> {
-  const { stateDir, sources, actions, broker, key } = await loadAgentConfig(options.config);
+  const { stateDir, sources, actions, broker, key, authority } = await loadAgentConfig(
+    options.config,
+  );
   writeLine(
     io.stdout,
     `${options.config} is valid: ${broker.url.href}, ` +
       `${sources.length} source(s), ${actions.length} action(s)`,
   );
   try {
+    const identity = await readIdentity(stateDir);
+    if (identity !== undefined) refuseOther(identity, authority, stateDir);
     await openIdentity(stateDir, { sshAgentSocket: key.sshAgentSocket ?? io.sshAgentSocket });
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
