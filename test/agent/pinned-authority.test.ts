@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAgentConfig, readIdentity } from '@latchkey/agent';
+import { parseAgentConfig, readIdentity } from '@latchkey/agent/daemon';
 import { createHttpClient, parsePublicKey, systemClock, tlsPinOf } from '@latchkey/shared';
 import { describe, expect, test } from 'vitest';
 import { runAgentCli } from '../helpers/agent-cli.ts';
