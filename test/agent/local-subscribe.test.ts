@@ -186,12 +186,16 @@ test.each([
 });
 
 test('48 programs may listen, the next is told to wait, and other requests are still answered', async () => {
-  const { startAgent, socketPath, listen, metric, subscribers } = await setUp();
-  await startAgent();
+  const { dir, startAgent, socketPath, listen, metric, subscribers } = await setUp();
+  await startAgent('[[socket]]\npath = "app.sock"\nsubscribe = ["#"]\n');
   const streams = [];
   for (let count = 0; count < 48; count += 1) streams.push(await listen());
   expect((await askSocket(socketPath, 'GET', `/subscribe?filter=${TOPIC}`)).status).toBe(503);
   expect(await metric('subscribers')).toBe(48);
+  const elsewhere = await openEvents(join(dir, 'app.sock'), `filter=${TOPIC}`);
+  expect(elsewhere.status).toBe(200); // each socket has its own places
+  elsewhere.close();
+  await subscribers(48);
   streams[0]?.close();
   await subscribers(47);
   await listen();

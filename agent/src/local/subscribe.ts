@@ -28,7 +28,7 @@ import { invalid, RequestError } from './answer.js';
 import { maySubscribe, type Rules } from './rules.js';
 
 const MAX_FILTERS = 16;
-/** Programs that listen; the other connections stay free for what is short. */
+/** Programs that listen at one socket; its other connections stay free for what is short. */
 const MAX_STREAMS = 48;
 const HEARTBEAT_MS = 15_000;
 /** A reader that takes nothing for so many heartbeats is gone. */
@@ -89,7 +89,8 @@ function parseQuery(query: URLSearchParams): { filters: TopicFilter[]; qos: Qos 
 
 export function createStreams(deps: SubscribeDeps): Streams {
   const { subscriptions, state, clock, logger } = deps;
-  const closers = new Set<(error: string, description: string) => void>();
+  /** How to close each stream, and by whose rules it runs: one socket cannot fill another's places. */
+  const closers = new Map<(error: string, description: string) => void, Rules>();
   /** One text for all readers of a message. */
   const texts = new WeakMap<Message, string>();
 
@@ -112,7 +113,11 @@ export function createStreams(deps: SubscribeDeps): Streams {
     }
   };
 
-  const stream = (filters: readonly TopicFilter[], qos: Qos, response: ServerResponse): void => {
+  const stream = (
+    { filters, qos }: { readonly filters: readonly TopicFilter[]; readonly qos: Qos },
+    rules: Rules,
+    response: ServerResponse,
+  ): void => {
     const over = new AbortController();
     let dropped = 0;
     let leave = (): void => undefined;
@@ -158,7 +163,7 @@ export function createStreams(deps: SubscribeDeps): Streams {
     response.flushHeaders();
     response.on('close', end);
     response.on('drain', tellDropped);
-    closers.add(close);
+    closers.set(close, rules);
     leave = subscriptions.join({
       filters: filters.map((filter) => ({ filter, qos })),
       onMessage: (message) => {
@@ -185,17 +190,17 @@ export function createStreams(deps: SubscribeDeps): Streams {
     open: (query, rules, response) => {
       const { filters, qos } = parseQuery(query);
       checkRights(filters, qos, rules);
-      if (closers.size >= MAX_STREAMS) {
-        const text = `${MAX_STREAMS} programs listen already`;
+      if ([...closers.values()].filter((other) => other === rules).length >= MAX_STREAMS) {
+        const text = `${MAX_STREAMS} programs listen at this socket already`;
         throw new RequestError(503, 'temporarily_unavailable', text);
       }
-      stream(filters, qos, response);
+      stream({ filters, qos }, rules, response);
     },
     get count() {
       return closers.size;
     },
     close: () => {
-      for (const close of [...closers]) close('stopping', 'the agent stops');
+      for (const close of [...closers.keys()]) close('stopping', 'the agent stops');
     },
   };
 }
