@@ -6,7 +6,8 @@
  * asks, so it cannot disagree with either (I12).
  *
  * Units   `qos`: 0 to 2.
- * Errors  `FormatError` when the client has rights at several resources and none is named.
+ * Errors  `FormatError` when the client has rights at several resources and none is named, or for a
+ *         supposed role that there is not.
  * Source  DESIGN 4 and 9 (I12).
  *
  * @module
@@ -104,15 +105,44 @@ async function originOf(
   return { permission, roles: holding.flatMap((role) => (role ? [role.name] : [])) };
 }
 
+/** Roles that a client is supposed to have, or not to have, beside those that it has. */
+export interface Supposition {
+  readonly withRoles: readonly RoleName[];
+  readonly withoutRoles: readonly RoleName[];
+}
+
+/** The client's roles under a supposition; `undefined` when there is none. */
+async function supposedRoles(
+  registry: Registry,
+  { roles }: Client,
+  { withRoles, withoutRoles }: Supposition,
+): Promise<readonly RoleName[] | undefined> {
+  if (withRoles.length === 0 && withoutRoles.length === 0) return undefined;
+  for (const name of withRoles) {
+    if ((await registry.role(name)) === undefined) {
+      throw new FormatError('with_role', `names ${name}, and there is no such role`);
+    }
+  }
+  const all = new Set([...roles, ...withRoles]);
+  for (const name of withoutRoles) {
+    if (!all.delete(name)) {
+      throw new FormatError('without_role', `names ${name}, which the client does not have`);
+    }
+  }
+  return [...all];
+}
+
 /** Without `isCatalogShown`, roles that the client does not have are not named. */
 export async function explain(
   deps: { readonly registry: Registry; readonly isCatalogShown: boolean },
-  client: Client,
+  found: Client,
   question: Question,
-  resource: ResourceId | undefined,
+  { resource, ...supposition }: Supposition & { readonly resource: ResourceId | undefined },
 ): Promise<Explanation> {
   const { registry } = deps;
-  const rights = await registry.rights(client.id);
+  const supposed = await supposedRoles(registry, found, supposition);
+  const client = supposed === undefined ? found : { ...found, roles: supposed };
+  const rights = await registry.rights(client.id, supposed);
   if (rights === undefined) {
     const { status } = client;
     return deny(`client-${status}`, `the client is ${status} and gets no token`, { resource });

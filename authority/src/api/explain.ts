@@ -10,13 +10,23 @@
 import * as v from 'valibot';
 import { type Explanation, explain, type Question } from '../explain.js';
 import type { Registry } from '../registry/registry.js';
-import { clientIdField, resourceField } from './fields.js';
+import { clientIdField, resourceField, roleNameField } from './fields.js';
 import { found, ONCE } from './noun.js';
 import { hasScope } from './operator.js';
 import { type Json, type Route, route } from './route.js';
 
 const MAX_TOPIC_LENGTH = 8192;
+const MAX_ROLES = 16;
 
+/** A parameter that may be repeated. */
+const rolesToSuppose = v.optional(
+  v.pipe(
+    v.union([roleNameField, v.array(roleNameField)]),
+    v.transform((names) => [names].flat()),
+    v.maxLength(MAX_ROLES, `must not be given more than ${MAX_ROLES} times`),
+  ),
+  [],
+);
 const query = v.strictObject({
   client_id: clientIdField,
   action: v.picklist(['publish', 'subscribe']),
@@ -24,6 +34,8 @@ const query = v.strictObject({
   resource: v.optional(resourceField),
   qos: v.optional(v.picklist(['0', '1', '2']), '0'),
   retain: v.optional(v.picklist(['true', 'false']), 'false'),
+  with_role: rolesToSuppose,
+  without_role: rolesToSuppose,
 });
 const shown = v.strictObject({
   client_id: v.string(),
@@ -74,12 +86,11 @@ export function explainRoutes({ registry }: { readonly registry: Registry }): re
       handle: async ({ operator, query: asked }) => {
         const client = found(await registry.client(asked.client_id, operator.reach), 'client');
         const isCatalogShown = operator.limit === undefined && hasScope(operator, 'roles:read');
-        const explanation = await explain(
-          { registry, isCatalogShown },
-          client,
-          toQuestion(asked),
-          asked.resource,
-        );
+        const explanation = await explain({ registry, isCatalogShown }, client, toQuestion(asked), {
+          resource: asked.resource,
+          withRoles: asked.with_role,
+          withoutRoles: asked.without_role,
+        });
         return { body: toJson(asked, explanation) };
       },
     }),

@@ -9,7 +9,7 @@
  */
 import { EXIT, type ExitCode } from '@latchkey/shared';
 import type { Command } from 'commander';
-import { addCommand, type Program } from './command.js';
+import { addCommand, type Program, repeatable } from './command.js';
 import { type Io, printJson, printLine } from './io.js';
 import { type Item, type ManagementOptions, openManagement } from './management-client.js';
 import { joined, plain } from './noun-view.js';
@@ -18,6 +18,8 @@ export interface ExplainOptions extends ManagementOptions {
   readonly resource?: string;
   readonly qos?: string;
   readonly retain?: boolean;
+  readonly withRole?: readonly string[];
+  readonly withoutRole?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -57,11 +59,12 @@ export async function explainDecision(
   options: ExplainOptions,
   io: Io,
 ): Promise<ExitCode> {
-  const { resource, qos, retain } = options;
+  const { resource, qos, retain, withRole, withoutRole } = options;
   const management = await openManagement(options, io);
   const answer = await management.get('/explain', {
     ...{ client_id: asked.clientId, action: asked.action, topic: asked.topic },
     ...{ resource, qos, retain: retain ? 'true' : undefined },
+    ...{ with_role: withRole, without_role: withoutRole },
   });
   if (options.json) printJson(io, answer);
   else printLine(io, describe(answer));
@@ -75,11 +78,14 @@ export function addExplainCommand(parent: Command, { io, finish }: Program): voi
     examples: [
       'explain t-42 publish devices/t-42/telemetry/temperature --data-dir ./authority',
       "explain t-42 subscribe 'devices/+/commands/#' --qos 1 --data-dir ./authority",
+      'explain t-42 publish alarms/t-42 --with-role guard --data-dir ./authority',
     ],
   })
     .option('--resource <identifier>', 'broker, when the client has rights at several')
     .option('--qos <number>', '0, 1 or 2 (default: 0)')
     .option('--retain', 'as a retained message')
+    .addOption(repeatable('--with-role <name>', 'suppose that it had this role too'))
+    .addOption(repeatable('--without-role <name>', 'suppose that it did not have this role'))
     .option('--json', 'print JSON')
     .action(
       async (clientId: string, action: string, topic: string, _: ExplainOptions, self: Command) => {

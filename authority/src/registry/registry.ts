@@ -266,8 +266,8 @@ export interface Registry
    * this client's keys and never among others'.
    */
   activeKey(id: ClientId, kid: string | undefined): Promise<PublicKey | undefined>;
-  /** What an active client may ask for; `undefined` for anybody else. */
-  rights(id: ClientId): Promise<ClientRights | undefined>;
+  /** What an active client may ask for, or would with other roles; `undefined` for anybody else. */
+  rights(id: ClientId, supposedRoles?: readonly RoleName[]): Promise<ClientRights | undefined>;
 
   createEnrollment(enrollment: NewEnrollment, reach?: Reach): Promise<Enrollment>;
   enrollment(id: number, reach?: Reach): Promise<Enrollment | undefined>;

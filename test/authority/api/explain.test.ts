@@ -233,3 +233,65 @@ describe('explain', () => {
     expect(await ask('t-1', { ...question, qos: '2' })).toMatchObject({ allowed: false });
   });
 });
+
+describe('a supposition', () => {
+  const topic = 'devices/t-1/telemetry/temp';
+  const publish = { action: 'publish', topic };
+
+  test('answers as if the client had a role, and changes nothing', async () => {
+    const { authority, ask } = await setup();
+    await authority.api('POST', '/devices', { client_id: 't-1', labels: { site: 'berlin' } });
+    const before = authority.dump();
+    const withRole = { ...publish, topic: 'sites/berlin/door', with_role: 'sited' };
+    expect(await ask('t-1', withRole)).toMatchObject({
+      ...{ allowed: true, permission: 'site', roles: ['sited'] },
+    });
+    expect(authority.dump()).toBe(before);
+    expect(await ask('t-1', { ...withRole, topic: 'sites/paris/door' })).toMatchObject({
+      allowed: false,
+    });
+    expect(await ask('t-1', publish)).toMatchObject({ allowed: false, reason: 'no-rights' });
+  });
+
+  test('answers as if the client did not have a role', async () => {
+    const { authority, ask } = await setup();
+    await addDevice(authority, 't-1');
+    expect(await ask('t-1', publish)).toMatchObject({ allowed: true });
+    expect(await ask('t-1', { ...publish, without_role: 'thermostat' })).toMatchObject({
+      ...{ allowed: false, reason: 'no-rights', roles: [] },
+    });
+  });
+
+  test('says which label a supposed role would need', async () => {
+    const { authority, ask } = await setup();
+    await addDevice(authority, 't-1');
+    const question = { ...publish, topic: 'sites/berlin/door', with_role: 'sited' };
+    expect(await ask('t-1', question)).toMatchObject({
+      allowed: false,
+      missing_labels: [{ permission: 'site', label: 'site' }],
+    });
+  });
+
+  test.each([
+    { name: 'a role that there is not', more: { with_role: 'none' }, says: /with_role/ },
+    { name: 'no role', more: { with_role: 'a b' }, says: /with_role/ },
+    {
+      name: 'a role taken away that it does not have',
+      more: { without_role: 'sited' },
+      says: /without_role/,
+    },
+  ])('is refused with $name', async ({ more, says }) => {
+    const { authority, ask } = await setup();
+    await addDevice(authority, 't-1');
+    await expect(ask('t-1', { ...publish, ...more })).rejects.toThrow(says);
+  });
+
+  test('helps nobody who is revoked', async () => {
+    const { authority, ask } = await setup();
+    await addDevice(authority, 't-1');
+    await authority.api('POST', '/clients/t-1/revoke', {});
+    expect(await ask('t-1', { ...publish, with_role: 'thermostat' })).toMatchObject({
+      ...{ allowed: false, reason: 'client-revoked' },
+    });
+  });
+});

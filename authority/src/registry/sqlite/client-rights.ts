@@ -14,6 +14,7 @@ import {
   type PermissionName,
   type PublicKey,
   type ResourceId,
+  type RoleName,
 } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
 import type { ClientRights, ResourceKind } from '../registry.js';
@@ -22,7 +23,7 @@ import { type OptionColumns, toOptions } from './resources.js';
 
 export interface ActiveClients {
   activeKey(id: ClientId, kid: string | undefined): PublicKey | undefined;
-  rights(id: ClientId): ClientRights | undefined;
+  rights(id: ClientId, supposedRoles?: readonly RoleName[]): ClientRights | undefined;
   isActive(id: ClientId): boolean;
 }
 
@@ -33,6 +34,16 @@ interface GrantRow extends OptionColumns {
   readonly token_ttl_seconds: number;
   readonly scopes: string;
 }
+
+/** `roles`: a table with a column `role`, by the name `client_role`. */
+const grantsOf = (roles: string): string =>
+  `SELECT DISTINCT permission.name, permission.resource, permission.scopes, resource.kind,
+          resource.token_ttl_seconds, resource.signing_alg, resource.narrows_scope,
+          resource.has_legacy_claims
+     FROM ${roles}
+     JOIN role_permission ON role_permission.role = client_role.role
+     JOIN permission ON permission.name = role_permission.permission
+     JOIN resource ON resource.identifier = permission.resource`;
 
 export function createActiveClients(deps: {
   readonly db: Database;
@@ -58,38 +69,40 @@ export function createActiveClients(deps: {
     `${activeKeys} AND kid = @kid`,
   );
   const selectGrants = db.prepare<[string], GrantRow>(
-    `SELECT DISTINCT permission.name, permission.resource, permission.scopes, resource.kind,
-            resource.token_ttl_seconds, resource.signing_alg, resource.narrows_scope,
-            resource.has_legacy_claims
-       FROM client_role
-       JOIN role_permission ON role_permission.role = client_role.role
-       JOIN permission ON permission.name = role_permission.permission
-       JOIN resource ON resource.identifier = permission.resource
-      WHERE client_role.client = ? ORDER BY permission.name`,
+    `${grantsOf('client_role')} WHERE client_role.client = ? ORDER BY permission.name`,
+  );
+  const selectSupposedGrants = db.prepare<[string], GrantRow>(
+    `${grantsOf('(SELECT value AS role FROM json_each(?)) AS client_role')} ORDER BY permission.name`,
   );
 
   // One transaction, so that labels and permissions are of the same moment.
-  const rights = db.transaction((id: ClientId): ClientRights | undefined => {
-    const row = selectActive.get(id);
-    if (row === undefined) return undefined;
-    const permissions = selectGrants.all(id).map((grant) => ({
-      name: grant.name,
-      resource: grant.resource,
-      kind: grant.kind,
-      tokenTtlSeconds: grant.token_ttl_seconds,
-      scopes: JSON.parse(grant.scopes) as string[],
-      ...toOptions(grant),
-    }));
-    return {
-      kind: row.kind,
-      mayMint: row.may_mint === 1,
-      tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
-      tokensNotBefore: row.tokens_not_before,
-      limitedToLabel: limitOf(row),
-      labels: reader.labelsOf(id),
-      permissions,
-    };
-  });
+  const rights = db.transaction(
+    (id: ClientId, supposedRoles?: readonly RoleName[]): ClientRights | undefined => {
+      const row = selectActive.get(id);
+      if (row === undefined) return undefined;
+      const grants =
+        supposedRoles === undefined
+          ? selectGrants.all(id)
+          : selectSupposedGrants.all(JSON.stringify(supposedRoles));
+      const permissions = grants.map((grant) => ({
+        name: grant.name,
+        resource: grant.resource,
+        kind: grant.kind,
+        tokenTtlSeconds: grant.token_ttl_seconds,
+        scopes: JSON.parse(grant.scopes) as string[],
+        ...toOptions(grant),
+      }));
+      return {
+        kind: row.kind,
+        mayMint: row.may_mint === 1,
+        tokenTtlSeconds: row.token_ttl_seconds ?? undefined,
+        tokensNotBefore: row.tokens_not_before,
+        limitedToLabel: limitOf(row),
+        labels: reader.labelsOf(id),
+        permissions,
+      };
+    },
+  );
 
   return {
     isActive: (id) => selectIsActive.get(id) !== undefined,

@@ -112,7 +112,7 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
     endSecretRotation: (...change) => write(() => secrets.endRotation(...change)),
     verifySecret: (id, secret) => run(() => secrets.verify(id, secret)),
     activeKey: (id, kid) => run(() => active.activeKey(id, kid)),
-    rights: (id) => run(() => active.rights(id)),
+    rights: (...of) => run(() => active.rights(...of)),
     createEnrollment: (enrollment, reach) => write(() => enrollments.create(enrollment, reach)),
     enrollment: (id, reach) => run(() => enrollments.enrollment(id, reach)),
     listEnrollments: (page, reach) => run(() => enrollments.list(page, reach)),
