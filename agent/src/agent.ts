@@ -30,6 +30,7 @@ import { settleIdentity } from './settled-identity.js';
 import { type AgentStatus, createStateKeeper } from './state.js';
 import { lockStateDir } from './state-lock.js';
 import { statusBody } from './status-body.js';
+import { openSubscriptionFile } from './subscription-file.js';
 import { createSubscriptions } from './subscriptions.js';
 import { keepTime } from './time-file.js';
 import { createMemoryTokenCache, openTokenCache } from './token-cache.js';
@@ -133,7 +134,10 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       onDropped: (sequence, why) => publisher.noteDropped(sequence, why),
     });
     const publisher = createPublisher({ outbox, clock, logger, state });
-    const subscriptions = createSubscriptions({ state, logger });
+    const kept = current.broker.isCleanSession
+      ? undefined
+      : await openSubscriptionFile(stateDir, logger);
+    const subscriptions = createSubscriptions({ state, logger, kept });
     const streams = createStreams({ subscriptions, state, clock, logger });
     const tokenDesk = createTokenDesk({
       tokens: withCurrentKey(

@@ -20,6 +20,7 @@ export const STATE_FILES = {
   tokens: 'tokens.json',
   time: 'time.json',
   outbox: 'outbox.sqlite',
+  subscriptions: 'subscriptions.json',
   socket: 'agent.sock',
   lock: 'agent.lock',
   keyRotation: 'key-rotation.lock',

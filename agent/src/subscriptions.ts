@@ -23,6 +23,7 @@ import {
 import type { Qos } from './config.js';
 import type { Message, MqttConnection } from './mqtt-connection.js';
 import type { StateKeeper } from './state.js';
+import type { KeptFilters } from './subscription-file.js';
 
 export interface Subscriber {
   readonly filters: readonly { readonly filter: TopicFilter; readonly qos: Qos }[];
@@ -79,8 +80,10 @@ const wantedQos = ({ members }: Entry): Qos => Math.max(...members.values()) as 
 export function createSubscriptions(deps: {
   readonly state: Pick<StateKeeper, 'count' | 'noteError'>;
   readonly logger: Logger;
+  /** Of a broker that keeps the session. */
+  readonly kept?: KeptFilters | undefined;
 }): Subscriptions {
-  const { state, logger } = deps;
+  const { state, logger, kept } = deps;
   const entries = new Map<TopicFilter, Entry>();
   /** What the broker refused to the present token, and why. */
   const refused = new Map<TopicFilter, string>();
@@ -149,6 +152,8 @@ export function createSubscriptions(deps: {
 
   const work = async (to: MqttConnection): Promise<void> => {
     while (connection === to) {
+      // Before the broker learns of them, and after it has forgotten them.
+      await kept?.save([...entries.keys()]);
       const due = [...entries.values()].filter(isDue);
       if (due.length === 0) return;
       // After a close one at a time, so that the filter at fault shows.
@@ -198,6 +203,8 @@ export function createSubscriptions(deps: {
       if (members.size === 0 && grantedQos === undefined) entries.delete(filter);
     }
   };
+
+  for (const filter of kept?.filters ?? []) entryOf(filter).grantedQos = 0;
 
   return {
     join: (subscriber) => {

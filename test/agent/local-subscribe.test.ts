@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { setUpAgent } from '../helpers/agent-setup.ts';
@@ -127,6 +128,26 @@ test('a program may listen while the broker cannot be reached; it is told when i
   await run;
   expect(await stream.next()).toMatchObject({ event: 'closed', data: { error: 'stopping' } });
   await stream.ended;
+});
+
+test('a filter that an earlier run left at the broker is given up, one that is wanted again is not', async () => {
+  const { broker, startAgent, listen, stateDir } = await setUp();
+  const first = await startAgent();
+  await listen(FILTER);
+  await listen('devices/t-42/other');
+  await first.stop();
+  expect(JSON.parse(readFileSync(join(stateDir, 'subscriptions.json'), 'utf8'))).toEqual({
+    filters: [FILTER, 'devices/t-42/other'],
+  });
+  const ended = broker.unsubscribed('devices/t-42/other');
+  const action = `[[action]]\nname = "a"\nfilter = "${FILTER}"\ncommand = ["true"]\n`;
+  const second = await startAgent(action);
+  await ended;
+  await broker.send(TOPIC, 'x');
+  while (second.status().counters.received === 0) await new Promise(setImmediate);
+  expect(JSON.parse(readFileSync(join(stateDir, 'subscriptions.json'), 'utf8'))).toEqual({
+    filters: [FILTER],
+  });
 });
 
 test.each([
