@@ -10,6 +10,8 @@
  */
 import { type Clock, type HttpClient, type Logger, withTlsPins } from '@latchkey/shared';
 import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
+import { createBrokerLine } from './broker-line.js';
+import { openComeback } from './comeback.js';
 import type { AgentConfig } from './config.js';
 import { openCurrentKey, withCurrentKey } from './current-key.js';
 import { createHealth, type Health, type Problem } from './health.js';
@@ -120,12 +122,14 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
     const key = await openCurrentKey({ stateDir, holders, logger });
     const { identity } = key;
     const cache = await openTokenCache(stateDir);
-    const saveTime = await keepTime(stateDir, clock, logger);
+    const { startSpreadSeconds } = config.broker;
+    const comeback = await openComeback({ stateDir, startSpreadSeconds, clock, logger, random });
+    const timeFile = await keepTime(stateDir, clock, logger);
     const http = learnTimeFrom(
       withTlsPins(deps.http, identity.tlsPins ?? []),
       identity.issuer,
       clock,
-      saveTime,
+      timeFile.save,
     );
     const exchange = { identity, signer: key.signer, http, clock, logger };
     const outbox = openOutbox({
@@ -194,9 +198,13 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       for (;;) {
         const change = new AbortController();
         changeBroker = () => change.abort();
+        const { broker } = current;
+        const line = createBrokerLine({
+          ...{ broker, clientId, state, clock, logger },
+          onMessage: subscriptions.deliver,
+        });
         const session = createSession({
-          broker: current.broker,
-          ...{ clientId, tokens, publisher, state, subscriptions, clock, logger, random },
+          ...{ broker, line, comeback, tokens, publisher, state, subscriptions, clock, random },
         });
         const end = await session.run(AbortSignal.any([ending.signal, change.signal]));
         if (end === 'stopped' || ending.signal.aborted) return end;
@@ -231,6 +239,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
       changeBroker = () => undefined;
       await sockets.close();
       outbox.close();
+      await Promise.all([comeback.written(), timeFile.written()]);
     }
   };
 

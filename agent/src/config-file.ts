@@ -9,43 +9,14 @@
  */
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import {
-  ConfigError,
-  FormatError,
-  isLoopbackHost,
-  parseConfigText,
-  parsedBy,
-  parseResourceId,
-} from '@latchkey/shared';
+import { ConfigError, parseConfigText } from '@latchkey/shared';
 import * as v from 'valibot';
 import type { AgentConfig } from './config.js';
 import { authoritySchema, keySchema } from './config-authority.js';
+import { brokerInFolder, brokerSchema } from './config-broker.js';
 import { socketsSchema } from './config-sockets.js';
 import { actionSchema, inFolder, sourceSchema } from './config-sources.js';
 import { path, seconds, topicFilter, whole } from './config-values.js';
-
-/** An MQTT or WebSocket URL; without TLS only to this machine, since the token is sent in it. */
-export function parseBrokerUrl(value: string, field = 'url'): URL {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url === undefined || !['mqtt:', 'mqtts:', 'ws:', 'wss:'].includes(url.protocol)) {
-    throw new FormatError(field, 'must be a URL that begins with mqtt, mqtts, ws or wss');
-  }
-  const isWebSocket = url.protocol.startsWith('ws');
-  if (url.hostname === '') throw new FormatError(field, 'must name a host');
-  if (url.username !== '' || url.password !== '') {
-    throw new FormatError(
-      field,
-      'must not hold a user name or password; the token takes their place',
-    );
-  }
-  if (url.search !== '' || url.hash !== '' || (!isWebSocket && !/^\/?$/.test(url.pathname))) {
-    throw new FormatError(field, 'must not have a query, fragment or, with mqtt, a path');
-  }
-  if (['mqtt:', 'ws:'].includes(url.protocol) && !isLoopbackHost(url.hostname)) {
-    throw new FormatError(field, 'must use mqtts or wss (mqtt and ws are for loopback only)');
-  }
-  return url;
-}
 
 const outboxSchema = v.strictObject({
   max_messages: v.optional(whole(1, 10_000_000), 100_000),
@@ -62,21 +33,7 @@ function namedOnce<Entry extends { readonly name: string }>(entries: readonly En
 const configSchema = v.strictObject({
   state_dir: path,
   log_level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info'),
-  broker: v.strictObject({
-    url: v.pipe(
-      v.string(),
-      parsedBy((value) => parseBrokerUrl(value)),
-    ),
-    resource: v.optional(
-      v.pipe(
-        v.string(),
-        parsedBy((value) => parseResourceId(value)),
-      ),
-    ),
-    keepalive_seconds: v.optional(whole(5, 3600), 30),
-    clean_session: v.optional(v.boolean(), false),
-    renewal: v.optional(v.picklist(['session', 'reconnect']), 'reconnect'),
-  }),
+  broker: brokerSchema,
   authority: v.optional(authoritySchema, {}),
   key: v.optional(keySchema, {}),
   outbox: v.optional(outboxSchema, {}),
@@ -103,7 +60,6 @@ const configSchema = v.strictObject({
 export function parseAgentConfig(text: string, file: string): AgentConfig {
   const raw = parseConfigText(configSchema, text, file);
   const dir = dirname(resolve(file));
-  const { url } = raw.broker;
   return {
     stateDir: resolve(dir, raw.state_dir),
     logLevel: raw.log_level,
@@ -112,13 +68,7 @@ export function parseAgentConfig(text: string, file: string): AgentConfig {
       ...raw.key,
       sshAgentSocket: raw.key.sshAgentSocket && resolve(dir, raw.key.sshAgentSocket),
     },
-    broker: {
-      url,
-      resource: raw.broker.resource ?? parseResourceId(`${url.protocol}//${url.host}`),
-      keepaliveSeconds: raw.broker.keepalive_seconds,
-      isCleanSession: raw.broker.clean_session,
-      renewsInSession: raw.broker.renewal === 'session',
-    },
+    broker: brokerInFolder(raw.broker, dir),
     outbox: {
       limits: {
         maxMessages: raw.outbox.max_messages,

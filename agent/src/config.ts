@@ -21,15 +21,33 @@ export type SocketAddress =
 /** How a payload that the agent makes is written. */
 export type PayloadFormat = 'json' | 'cbor';
 
+/** What the broker publishes when the connection ends without DISCONNECT. */
+export interface WillConfig {
+  readonly topic: NameTemplate;
+  readonly payload: string;
+  readonly qos: Qos;
+  readonly isRetained: boolean;
+}
+
 export interface BrokerConfig {
-  readonly url: URL;
+  /** One broker or the brokers of one cluster, in the order in which they are tried. */
+  readonly urls: readonly [URL, ...URL[]];
   /** Audience of the token. */
   readonly resource: ResourceId;
+  /** PEM of the certificate authorities to trust instead of the system's. */
+  readonly caFile: string | undefined;
   readonly keepaliveSeconds: number;
+  /** From the name's lookup to CONNACK, for each URL. */
+  readonly connectTimeoutSeconds: number;
+  /** For PUBACK, PUBCOMP, SUBACK and UNSUBACK; then the connection is given up. */
+  readonly answerTimeoutSeconds: number;
+  /** Soon after a start of the machine, the first try waits a random part of this. */
+  readonly startSpreadSeconds: number;
   /** Whether the broker forgets subscriptions and queued messages when the connection ends. */
   readonly isCleanSession: boolean;
   /** Whether the next token is published to `$latchkey/renew`; else a new connection presents it. */
   readonly renewsInSession: boolean;
+  readonly will: WillConfig | undefined;
 }
 
 export interface LimitConfig {

@@ -1,6 +1,7 @@
 /** Public surface of `@latchkey/agent/daemon`, the agent itself: exports only. */
 export { type Agent, type AgentDeps, createAgent } from './agent.js';
 export { type AuthorityTime, createAuthorityTime, learnTimeFrom } from './authority-time.js';
+export { type Comeback, openComeback, type Pace } from './comeback.js';
 export type {
   ActionConfig,
   AgentConfig,

@@ -33,7 +33,7 @@ export interface IssuedTokenDeps {
 }
 
 /** A clock that was corrected by more than this meanwhile explains a refused assertion. */
-const CORRECTION_SECONDS = 30;
+const CORRECTION_MS = 30_000;
 
 export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
   const { identity, signer, cache, http, clock, logger } = deps;
@@ -44,12 +44,13 @@ export function createIssuedTokenSource(deps: IssuedTokenDeps): TokenSource {
 
   const request = async ({ resource, scope }: TokenPurpose): Promise<AccessToken> => {
     metadata ??= await discover(http, issuer);
-    const now = clock.now();
     const common = { http, metadata, issuer, clientId, signer, resource, scope };
+    const aheadMs = () => clock.nowMs() - clock.elapsedMs();
+    const beforeMs = aheadMs();
     try {
-      return await requestToken({ ...common, now });
+      return await requestToken({ ...common, now: clock.now() });
     } catch (error) {
-      const wasWrong = Math.abs(clock.now() - now) >= CORRECTION_SECONDS;
+      const wasWrong = Math.abs(aheadMs() - beforeMs) >= CORRECTION_MS;
       if (error instanceof TokenRequestError && error.error === 'invalid_grant' && wasWrong) {
         return requestToken({ ...common, now: clock.now() });
       }

@@ -9,18 +9,13 @@
  *
  * @module
  */
-import { type Clock, UnreachableError } from '@latchkey/shared';
-import type { IClientOptions, MqttClient } from 'mqtt';
+import { UnreachableError } from '@latchkey/shared';
 import { createAcknowledgements } from './acknowledgements.js';
-import type { BrokerConfig, Qos } from './config.js';
-import { ConnectRefusedError, OfflineError, PublishRefusedError } from './mqtt-errors.js';
+import type { Qos } from './config.js';
+import { awaitConnack, type ConnectOptions, type Message, openClient } from './mqtt-client.js';
+import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
 
-export interface Message {
-  readonly topic: string;
-  readonly payload: Buffer;
-  readonly qos: Qos;
-  readonly isRetained: boolean;
-}
+export type { Message } from './mqtt-client.js';
 
 export interface Closed {
   /** Who ended it: `network` is a time-out or a broken line. */
@@ -43,47 +38,9 @@ export interface MqttConnection {
   close(): Promise<void>;
 }
 
-export interface ConnectOptions {
-  readonly broker: BrokerConfig;
-  /** User name and client identifier. */
-  readonly clientId: string;
-  /** The access token: the password of CONNECT. */
-  readonly password: string;
-  readonly clock: Clock;
-  /** Called for every message from CONNACK on; must not throw. */
-  readonly onMessage: (message: Message) => void;
-  readonly signal: AbortSignal;
-}
-
-const CONNECT_TIMEOUT_MS = 15_000;
-const ACK_TIMEOUT_MS = 20_000;
 const CLOSE_TIMEOUT_MS = 2000;
 /** A close within this time after a QoS 0 message is taken for its refusal. */
 const SUSPICION_MS = 2000;
-
-function clientOptions({ broker, clientId, password }: ConnectOptions): IClientOptions {
-  const { url, keepaliveSeconds, isCleanSession } = broker;
-  const isWebSocket = url.protocol.startsWith('ws');
-  const hostname = isWebSocket ? url.hostname : url.hostname.replace(/^\[|\]$/g, '');
-  return {
-    protocol: url.protocol.slice(0, -1) as 'mqtt' | 'mqtts' | 'ws' | 'wss',
-    hostname,
-    host: hostname,
-    ...(url.port !== '' && { port: Number(url.port) }),
-    ...(isWebSocket && { path: url.pathname }),
-    clientId,
-    username: clientId,
-    password: Buffer.from(password), // a string would be printed by the debug log of mqtt-packet
-    clean: isCleanSession,
-    keepalive: keepaliveSeconds,
-    protocolVersion: 4,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    reconnectPeriod: 0,
-    resubscribe: false,
-    queueQoSZero: false,
-    log: () => undefined, // its debug log prints CONNECT
-  };
-}
 
 /** Errors of the socket by which a refusing broker may show: it closes while we are writing. */
 const CLOSED_BY_PEER: readonly unknown[] = ['ECONNRESET', 'EPIPE'];
@@ -105,47 +62,10 @@ function failureOf({ by, detail }: Closed, topic: string): Error {
   );
 }
 
-/** Waits for CONNACK. */
-function awaitConnack(
-  client: MqttClient,
-  { broker, signal }: ConnectOptions,
-): Promise<{ readonly isSessionPresent: boolean }> {
-  return new Promise((resolve, reject) => {
-    const { host } = broker.url;
-    const abort = (): void => {
-      client.stream.destroy();
-      reject(signal.reason);
-    };
-    const settle = (): void => signal.removeEventListener('abort', abort);
-    signal.addEventListener('abort', abort);
-    client.once('connect', (packet) => {
-      settle();
-      resolve({ isSessionPresent: packet.sessionPresent });
-    });
-    client.once('error', (error) => {
-      settle();
-      client.stream.destroy();
-      const code: unknown = 'code' in error ? error.code : undefined;
-      reject(
-        typeof code === 'number'
-          ? new ConnectRefusedError(code)
-          : new UnreachableError(`cannot reach the broker ${host}: ${error.message || code}`),
-      );
-    });
-    client.once('close', () => {
-      settle();
-      reject(new UnreachableError(`the broker ${host} closed the connection without an answer`));
-    });
-  });
-}
-
 /** Opens a connection; resolves at CONNACK 0. */
 export async function connectMqtt(options: ConnectOptions): Promise<MqttConnection> {
-  const { clock, onMessage, signal } = options;
-  // Loaded here and not above, so that the other commands of the program do without its 17 MB.
-  const { default: mqtt } = await import('mqtt');
-  signal.throwIfAborted();
-  const client = mqtt.connect(clientOptions(options));
+  const { broker, clock, onMessage } = options;
+  const client = await openClient(options);
   /** Set when we end the connection. */
   let ending: Closed | undefined;
   let isClosed = false;
@@ -158,12 +78,12 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
       if (client.connected) client.stream.destroy(); // broke the protocol: nothing good follows
     });
     client.once('close', () => {
-      isClosed = true;
       const end = ending ?? closedBy(failure);
       const isSuspect =
         end.by === 'broker' &&
         lastUnanswered !== undefined &&
         clock.nowMs() - lastUnanswered.atMs <= SUSPICION_MS;
+      isClosed = true;
       resolve(isSuspect ? { ...end, suspect: lastUnanswered?.message } : end);
     });
   });
@@ -178,20 +98,23 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
 
   const acknowledgements = createAcknowledgements<Closed>({
     clock,
-    timeoutMs: ACK_TIMEOUT_MS,
+    timeoutMs: broker.answerTimeoutSeconds * 1000,
     onTimeout: () => {
-      ending ??= { by: 'network', detail: `no acknowledgement within ${ACK_TIMEOUT_MS} ms` };
+      const detail = `the broker gave no answer within ${broker.answerTimeoutSeconds} s`;
+      ending ??= { by: 'network', detail };
       client.stream.destroy();
     },
   });
   void closed.then((end) => acknowledgements.fail(end));
 
-  const answered = async <Answer>(answer: Promise<Answer>): Promise<Answer> => {
-    await Promise.race([answer, closed]);
-    if (!client.connected) {
-      throw new UnreachableError('the broker closed the connection while subscribing');
-    }
-    return answer;
+  /** Answers of others than PUBLISH: when the connection ends instead, that is all there is to say. */
+  const answered = async (ask: (answered: () => void) => void): Promise<void> => {
+    const failure = ({ detail }: Pick<Closed, 'detail'>): Error =>
+      new UnreachableError(`${detail}, while subscribing`);
+    const gone = { detail: 'the connection ended' };
+    if (!client.connected) throw failure(gone);
+    await acknowledgements.wait(ask, failure);
+    if (!client.connected) throw failure(gone);
   };
 
   return {
@@ -210,16 +133,17 @@ export async function connectMqtt(options: ConnectOptions): Promise<MqttConnecti
         (end) => failureOf(end, topic),
       );
     },
-    subscribe: (filter, qos) =>
-      answered(
-        new Promise<boolean>((resolve) => {
-          client.subscribe(filter, { qos }, (error, grants) => {
-            resolve(!error && grants?.every((grant) => grant.qos < 128) === true);
-          });
-        }),
-      ),
-    unsubscribe: (filter) =>
-      answered(new Promise<void>((resolve) => client.unsubscribe(filter, () => resolve()))),
+    subscribe: async (filter, qos) => {
+      let isGranted = false;
+      await answered((done) => {
+        client.subscribe(filter, { qos }, (error, grants) => {
+          isGranted = !error && grants?.every((grant) => grant.qos < 128) === true;
+          done();
+        });
+      });
+      return isGranted;
+    },
+    unsubscribe: (filter) => answered((done) => client.unsubscribe(filter, () => done())),
     close: async () => {
       if (isClosed) return;
       ending = { by: 'us', detail: 'closed' };

@@ -19,6 +19,7 @@ export const STATE_FILES = {
   nextKey: 'next-key.pem',
   tokens: 'tokens.json',
   time: 'time.json',
+  comeback: 'comeback.json',
   outbox: 'outbox.sqlite',
   subscriptions: 'subscriptions.json',
   socket: 'agent.sock',

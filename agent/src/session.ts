@@ -11,35 +11,32 @@
 import {
   type Clock,
   compileTopicRights,
-  createBackoff,
-  type Logger,
-  NETWORK_BACKOFF,
-  OPERATOR_BACKOFF,
   parseScope,
   RENEW_TOPIC,
   type TopicRights,
-  UnreachableError,
 } from '@latchkey/shared';
+import type { BrokerLine } from './broker-line.js';
+import type { Comeback } from './comeback.js';
 import type { BrokerConfig } from './config.js';
-import { type Closed, connectMqtt, type MqttConnection } from './mqtt-connection.js';
+import type { Closed, MqttConnection } from './mqtt-connection.js';
 import { OfflineError, PublishRefusedError } from './mqtt-errors.js';
 import type { Publisher } from './publisher.js';
 import { type Reaction, reactTo } from './reactions.js';
 import { renewalAt } from './renewal.js';
-import type { Retry, StateKeeper } from './state.js';
+import type { StateKeeper } from './state.js';
 import type { Subscriptions } from './subscriptions.js';
 import type { AccessToken, TokenSource } from './token-source.js';
 import { orAborted, sleepUntil } from './waiting.js';
 
 export interface SessionDeps {
-  readonly broker: BrokerConfig;
-  readonly clientId: string;
+  readonly broker: Pick<BrokerConfig, 'resource' | 'renewsInSession'>;
+  readonly line: BrokerLine;
+  readonly comeback: Comeback;
   readonly tokens: TokenSource;
   readonly publisher: Publisher;
   readonly state: StateKeeper;
   readonly subscriptions: Subscriptions;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly random: () => number;
 }
 
@@ -66,18 +63,15 @@ export interface Session {
 }
 
 export function createSession(deps: SessionDeps): Session {
-  const { broker, clientId, tokens, publisher, subscriptions, state, clock, random } = deps;
+  const { broker, line, comeback, tokens, publisher, subscriptions, state, clock, random } = deps;
   const purpose = { resource: broker.resource };
-  const backoffs = {
-    network: createBackoff(NETWORK_BACKOFF, random),
-    operator: createBackoff(OPERATOR_BACKOFF, random),
-  };
   let lastToken: AccessToken | undefined;
+  let rights: TopicRights | undefined;
   let hasReplacedToken = false;
 
   const adopt = (token: AccessToken): void => {
     if (token !== lastToken) {
-      const rights = rightsOf(token);
+      rights = rightsOf(token);
       publisher.setRights(rights);
       subscriptions.setRights(rights);
     }
@@ -86,16 +80,15 @@ export function createSession(deps: SessionDeps): Session {
   };
 
   const waitAfter = async (
-    reaction: Reaction & { kind: 'retry' },
+    { pace, detail }: Reaction & { kind: 'retry' },
     signal: AbortSignal,
-    announce: (detail: string, retry: Retry) => void,
+    during: 'renewing' | 'backing-off',
   ): Promise<void> => {
-    if (reaction.pace === 'at-once') return;
-    const waitMs = backoffs[reaction.pace].nextMs();
-    announce(`${reaction.detail}; next try in ${Math.ceil(waitMs / 1000)} s`, {
-      dueAtMs: clock.elapsedMs() + waitMs,
-      needsOperator: reaction.pace === 'operator',
-    });
+    if (pace === 'at-once') return;
+    const waitMs = comeback.nextWaitMs(pace);
+    const next = `next try in ${Math.ceil(waitMs / 1000)} s`;
+    const dueAtMs = clock.elapsedMs() + waitMs;
+    state.enter(during, `${detail}; ${next}`, { dueAtMs, needsOperator: pace === 'operator' });
     await clock.sleep(waitMs, signal);
   };
 
@@ -106,13 +99,14 @@ export function createSession(deps: SessionDeps): Session {
     for (;;) {
       try {
         await orAborted(tokens.renew(purpose), signal);
+        comeback.reset();
         return;
       } catch (error) {
         signal.throwIfAborted();
         const reaction = reactTo(error, { now: clock.now(), hasReplacedToken });
         state.noteError(reaction.detail);
         if (reaction.kind === 'stop') throw error;
-        await waitAfter(reaction, signal, (detail) => state.enter('renewing', detail));
+        await waitAfter(reaction, signal, 'renewing');
       }
     }
   };
@@ -179,25 +173,10 @@ export function createSession(deps: SessionDeps): Session {
     }
   };
 
-  /** Connects, but not with a line so slow that CONNECT would arrive after the token's end. */
-  const connectInTime = async (
-    token: AccessToken,
-    signal: AbortSignal,
-  ): Promise<MqttConnection> => {
-    const { accessToken: password } = token;
-    const { deliver: onMessage } = subscriptions;
-    const tooLate = new AbortController();
-    const done = new AbortController();
-    sleepUntil(clock, token.expiresAt, AbortSignal.any([signal, done.signal])).then(
-      () => tooLate.abort(new UnreachableError('the token expired while connecting')),
-      () => undefined,
-    );
-    const either = AbortSignal.any([signal, tooLate.signal]);
-    try {
-      return await connectMqtt({ broker, clientId, password, clock, onMessage, signal: either });
-    } finally {
-      done.abort();
-    }
+  /** Resolves when the connection has held so long that the way to it counts as good again. */
+  const untilStable = async (signal: AbortSignal): Promise<void> => {
+    await clock.sleep(STABLE_AFTER_MS, signal);
+    comeback.reset();
   };
 
   /** One connection from token to close. `release` lets the messages go that waited for it. */
@@ -205,10 +184,13 @@ export function createSession(deps: SessionDeps): Session {
     state.enter('obtaining');
     const token = await orAborted(tokens.get(purpose), signal);
     adopt(token);
-    state.enter('connecting');
-    const connection = await connectInTime(token, signal);
+    const connection = await line.connect(token, rights, signal);
     hasReplacedToken = false;
-    const onlineAtMs = clock.nowMs();
+    const over = new AbortController();
+    const stable = untilStable(AbortSignal.any([signal, over.signal])).then(
+      () => true,
+      () => false,
+    );
     try {
       await orAborted(subscriptions.attach(connection), signal);
       publisher.attach(connection);
@@ -217,10 +199,8 @@ export function createSession(deps: SessionDeps): Session {
       release();
       return await hold(connection, token, signal);
     } finally {
-      if (clock.nowMs() - onlineAtMs >= STABLE_AFTER_MS) {
-        backoffs.network.reset();
-        backoffs.operator.reset();
-      }
+      over.abort();
+      if (!(await stable)) line.noteUnstable();
       subscriptions.detach();
       await connection.close();
     }
@@ -235,6 +215,20 @@ export function createSession(deps: SessionDeps): Session {
 
   return {
     run: async (signal) => {
+      const firstWaitMs = comeback.firstWaitMs();
+      if (firstWaitMs > 0) {
+        const next = `first try in ${Math.ceil(firstWaitMs / 1000)} s`;
+        state.enter(
+          'backing-off',
+          `devices that start together come one after the other; ${next}`,
+          {
+            dueAtMs: clock.elapsedMs() + firstWaitMs,
+            needsOperator: false,
+          },
+        );
+        await clock.sleep(firstWaitMs, signal).catch(() => undefined);
+        if (signal.aborted) return 'aborted';
+      }
       let release = (): void => undefined;
       for (;;) {
         let reaction: Reaction;
@@ -260,9 +254,7 @@ export function createSession(deps: SessionDeps): Session {
           hasReplacedToken = true;
         }
         try {
-          await waitAfter(reaction, signal, (detail, retry) =>
-            state.enter('backing-off', detail, retry),
-          );
+          await waitAfter(reaction, signal, 'backing-off');
         } catch {
           return 'aborted';
         }

@@ -49,13 +49,17 @@ export interface AgentStatus {
   readonly state: AgentState;
   readonly since: NumericDate;
   readonly detail: string | undefined;
+  /** Whether waiting mends nothing: somebody refused us, and `detail` says what an operator can do. */
+  readonly needsOperator: boolean;
+  /** The broker that is, or was last, connected to or tried. */
+  readonly broker: URL | undefined;
   /** The token of the present or last connection; never its text. */
   readonly token: { readonly expiresAt: NumericDate; readonly scope: string } | undefined;
   readonly lastError: { readonly at: NumericDate; readonly message: string } | undefined;
   readonly counters: Readonly<Record<Counter, number>>;
 }
 
-/** The next try of the state `backing-off`. */
+/** The next try, after one that failed. */
 export interface Retry {
   /** By `Clock.elapsedMs`. */
   readonly dueAtMs: number;
@@ -68,6 +72,7 @@ export interface StateKeeper {
   enter(state: AgentState, detail?: string, retry?: Retry): void;
   count(counter: Counter): void;
   noteError(message: string): void;
+  noteBroker(url: URL): void;
   noteToken(token: { readonly expiresAt: NumericDate; readonly scope: string }): void;
   status(): AgentStatus;
   /** Where it stands: `entries` counts what was entered, so that staying can be told from coming back. */
@@ -85,6 +90,8 @@ export function createStateKeeper(deps: {
   let state: AgentState = 'offline';
   let detail: string | undefined;
   let since = clock.now();
+  let needsOperator = false;
+  let broker: URL | undefined;
   let token: AgentStatus['token'];
   let lastError: AgentStatus['lastError'];
   let entries = 0;
@@ -94,11 +101,16 @@ export function createStateKeeper(deps: {
     enter: (nextState, nextDetail, nextRetry) => {
       entries += 1;
       retry = nextRetry;
+      // Asking once more does not mean that it was mended.
+      const isTrying = nextState === 'obtaining' || nextState === 'connecting';
+      const isRefused = nextRetry?.needsOperator ?? (isTrying && needsOperator);
+      needsOperator = nextState === 'stopped' || isRefused;
       if (nextState === state && nextDetail === detail) return;
       if (nextState !== state) since = clock.now();
       state = nextState;
       detail = nextDetail;
-      const level = state === 'stopped' ? 'error' : state === 'backing-off' ? 'warn' : 'info';
+      const level =
+        needsOperator && !isTrying ? 'error' : state === 'backing-off' ? 'warn' : 'info';
       logger[level]({ event: 'agent.state', state, ...(detail && { detail }) }, 'agent state');
       onChange?.();
     },
@@ -108,10 +120,16 @@ export function createStateKeeper(deps: {
     noteError: (message) => {
       lastError = { at: clock.now(), message };
     },
+    noteBroker: (url) => {
+      broker = url;
+    },
     noteToken: ({ expiresAt, scope }) => {
       token = { expiresAt, scope };
     },
-    status: () => ({ state, since, detail, token, lastError, counters: { ...counters } }),
+    status: () => ({
+      ...{ state, since, detail, needsOperator, broker, token, lastError },
+      counters: { ...counters },
+    }),
     place: () => ({ entries, retry }),
   };
 }

@@ -24,17 +24,18 @@ export function statusBody(of: {
 }): object {
   const { identity, outbox, clock, health } = of;
   const { broker } = of.config;
-  const { state, since, detail, token, lastError, counters } = of.status;
+  const { state, since, detail, needsOperator, token, lastError, counters } = of.status;
   const snake = (name: string): string => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
   return {
     state,
     since,
     detail: detail ?? null,
     ...healthBody(health.problems()),
+    needs_operator: needsOperator,
     pid: process.pid,
     client_id: identity.clientId,
     issuer: identity.issuer,
-    broker: broker.url.href,
+    broker: (of.status.broker ?? broker.urls[0]).href,
     resource: broker.resource,
     token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },
     clock_ahead_seconds: clock.isKnown ? clock.aheadSeconds() : null,

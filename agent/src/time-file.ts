@@ -35,16 +35,24 @@ function parseFile(text: string | undefined): v.InferOutput<typeof fileSchema> |
   }
 }
 
-/** Restores what an earlier run learned, and returns what saves the time whenever it has changed. */
+export interface TimeFile {
+  /** Writes the time if it has changed. */
+  save(): void;
+  /** Resolves when what was saved is on disk. */
+  written(): Promise<void>;
+}
+
+/** Restores what an earlier run learned. */
 export async function keepTime(
   stateDir: string,
   time: AuthorityTime,
   logger: Logger,
-): Promise<() => void> {
+): Promise<TimeFile> {
   const path = stateFile(stateDir, 'time');
   const held = parseFile(await readPrivateFile(path));
   const bootId = (await readFile(BOOT_ID_FILE, 'utf8').catch(() => '')).trim();
   let writtenMs: number | undefined;
+  let lastWrite: Promise<void> = Promise.resolve();
   if (held !== undefined && bootId !== '' && held.boot_id === bootId) {
     if (held.uptime_ms <= time.uptimeMs()) {
       writtenMs = held.at_start_ms;
@@ -63,11 +71,14 @@ export async function keepTime(
       logger.warn({ event: 'clock.not-kept', detail }, 'the time of the authority cannot be kept');
     }
   };
-  return () => {
-    const { atStartMs } = time;
-    if (bootId === '' || atStartMs === undefined) return;
-    if (writtenMs !== undefined && Math.abs(atStartMs - writtenMs) < WORTH_WRITING_MS) return;
-    writtenMs = atStartMs;
-    void write(atStartMs);
+  return {
+    save: () => {
+      const { atStartMs } = time;
+      if (bootId === '' || atStartMs === undefined) return;
+      if (writtenMs !== undefined && Math.abs(atStartMs - writtenMs) < WORTH_WRITING_MS) return;
+      writtenMs = atStartMs;
+      lastWrite = lastWrite.then(() => write(atStartMs));
+    },
+    written: () => lastWrite,
   };
 }

@@ -10,7 +10,7 @@
 import type { Clock, NumericDate } from '@latchkey/shared';
 
 /** So that a clock that was set, or a machine that was suspended, is noticed within 5 s. */
-const LONGEST_SLEEP_MS = 2500;
+const LONGEST_SLEEP_MS = 2000;
 
 /** Resolves at the instant `at` of the clock, also if the clock is set meanwhile. */
 export async function sleepUntil(

@@ -162,7 +162,7 @@ test.each([
     expect(Math.abs(Number(decodeJwt(first as string).iat) - T0)).toBeLessThanOrEqual(1);
     expect(authority.assertions.length).toBe(1);
     expect(Math.abs((agent.status().token?.expiresAt ?? 0) - T0 - 900)).toBeLessThanOrEqual(1);
-    await clock.untilSleeping(2500);
+    await clock.untilSleeping(2000);
     await clock.advance(631_500);
     await broker.connected(2);
     expect(authority.assertions.length).toBe(2);
@@ -177,7 +177,7 @@ test.each([
 ])('a clock that is set $name while online moves no renewal', async ({ by }) => {
   const { authority, broker, clock, logger, startAgent } = await setUpAgent();
   await startAgent();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(300_000);
   authority.aheadSeconds = -by;
   clock.set(clock.now() + by);
@@ -193,7 +193,7 @@ test.each([
 test('a suspension past the renewal is noticed within 5 s, and the next token is obtained', async () => {
   const { authority, broker, clock, logger, startAgent } = await setUpAgent();
   await startAgent();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   clock.suspend(3_600_000); // and the token ended meanwhile
   await clock.advance(5000);
   await broker.connected(2);
@@ -254,7 +254,7 @@ test('without an answer the cached token is used by the clock that there is, and
 test('an assertion that was refused because the clock was wrong is tried once more, by the right one', async () => {
   const { authority, broker, clock, startAgent } = await setUpAgent();
   await startAgent();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   authority.aheadSeconds = 1000; // the authority was corrected
   let refused = 0;
   authority.answer = (path, response) => {
@@ -278,7 +278,7 @@ test('a refusal that the clock does not explain is not tried again at once', asy
     response.writeHead(400).end('{"error":"invalid_grant"}');
     return true;
   };
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   const before = authority.requests.length;
   await clock.advance(631_000);
   await logger.event('agent.state', { state: 'renewing' });

@@ -204,3 +204,108 @@ test.each([
   const toml = MINIMAL + SOURCE.replace('file = "t.txt"', `socket = "${socket}"`);
   expect(problemsOf(toml)).toEqual(['source.0.socket']);
 });
+
+const IN_BROKER = (lines: string) => `state_dir = "s"\n[broker]\n${lines}`;
+const URL_LINE = 'url = "mqtt://localhost:1883"\n';
+
+test('the broker: every default, and paths taken from the folder of the file', () => {
+  expect(parse(MINIMAL).broker).toMatchObject({
+    caFile: undefined,
+    connectTimeoutSeconds: 15,
+    answerTimeoutSeconds: 20,
+    startSpreadSeconds: 10,
+    renewsInSession: false,
+    will: undefined,
+  });
+  const will = '[broker.will]\ntopic = "devices/{client_id}/x"\npayload = ""\n';
+  const { broker } = parse(
+    IN_BROKER(`urls = ["mqtts://a.example", "wss://b.example/x"]\nca_file = "ca.pem"\n${will}`),
+  );
+  expect(broker).toMatchObject({
+    resource: 'mqtts://a.example',
+    caFile: '/etc/latchkey/ca.pem',
+    will: { topic: 'devices/{client_id}/x', payload: '', qos: 1, isRetained: false },
+  });
+  expect(broker.urls.map(({ href }) => href)).toEqual(['mqtts://a.example', 'wss://b.example/x']);
+});
+
+test.each([
+  { name: 'neither url nor urls', lines: '', paths: ['broker'] },
+  { name: 'both', lines: `${URL_LINE}urls = ["mqtt://localhost"]\n`, paths: ['broker'] },
+  { name: 'no urls', lines: 'urls = []\n', paths: ['broker.urls'] },
+  {
+    name: 'nine urls',
+    lines: `urls = ${JSON.stringify(Array(9).fill('mqtt://localhost'))}\n`,
+    paths: ['broker.urls'],
+  },
+  {
+    name: 'one of them without TLS',
+    lines: 'urls = ["mqtt://localhost", "mqtt://a.example"]\n',
+    paths: ['broker.urls.1'],
+  },
+  {
+    name: 'one with a password',
+    lines: 'urls = ["mqtts://u:p@a.example"]\n',
+    paths: ['broker.urls.0'],
+  },
+  {
+    name: 'no time to connect',
+    lines: `${URL_LINE}connect_timeout_seconds = 0.9\n`,
+    paths: ['broker.connect_timeout_seconds'],
+  },
+  {
+    name: 'too long to connect',
+    lines: `${URL_LINE}connect_timeout_seconds = 121\n`,
+    paths: ['broker.connect_timeout_seconds'],
+  },
+  {
+    name: 'too long to answer',
+    lines: `${URL_LINE}answer_timeout_seconds = 51\n`,
+    paths: ['broker.answer_timeout_seconds'],
+  },
+  {
+    name: 'a spread below 0',
+    lines: `${URL_LINE}start_spread_seconds = -1\n`,
+    paths: ['broker.start_spread_seconds'],
+  },
+  {
+    name: 'a spread above an hour',
+    lines: `${URL_LINE}start_spread_seconds = 3601\n`,
+    paths: ['broker.start_spread_seconds'],
+  },
+  {
+    name: 'a will without payload',
+    lines: `${URL_LINE}[broker.will]\ntopic = "a"\n`,
+    paths: ['broker.will.payload'],
+  },
+  {
+    name: 'a will with a wildcard',
+    lines: `${URL_LINE}[broker.will]\ntopic = "a/+"\npayload = ""\n`,
+    paths: ['broker.will.topic'],
+  },
+  {
+    name: 'a will with another placeholder',
+    lines: `${URL_LINE}[broker.will]\ntopic = "{labels.site}"\npayload = ""\n`,
+    paths: ['broker.will.topic'],
+  },
+  {
+    name: 'a will of QoS 3',
+    lines: `${URL_LINE}[broker.will]\ntopic = "a"\npayload = ""\nqos = 3\n`,
+    paths: ['broker.will.qos'],
+  },
+  {
+    name: 'a will of 1025 characters',
+    lines: `${URL_LINE}[broker.will]\ntopic = "a"\npayload = "${'x'.repeat(1025)}"\n`,
+    paths: ['broker.will.payload'],
+  },
+])('the broker is refused with $name', ({ lines, paths }) => {
+  expect(problemsOf(IN_BROKER(lines))).toEqual(paths);
+});
+
+test('the broker is accepted at the other side of each bound', () => {
+  const bounds =
+    'connect_timeout_seconds = 120\nanswer_timeout_seconds = 50\nstart_spread_seconds = 3600\n';
+  const eight = `urls = ${JSON.stringify(Array(8).fill('mqtt://localhost'))}\n`;
+  const will = `[broker.will]\ntopic = "a"\npayload = "${'x'.repeat(1024)}"\nqos = 2\nretain = true\n`;
+  expect(problemsOf(IN_BROKER(eight + bounds + will))).toEqual([]);
+});

@@ -131,7 +131,7 @@ test('I1: neither log nor status holds a minted token', async () => {
   const { authority, clock, logger, broker, startAgent } = await setUp();
   const agent = await startAgent();
   await authority.stop();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(630_000);
   await broker.connected(2);
   const { password } = broker.connects[1] as { password: string };

@@ -72,7 +72,7 @@ test('renews before exp and reconnects with the new token; what waits meanwhile 
   const setup = await setUpAgent();
   const { broker, authority, clock, startAgent } = setup;
   const agent = await startAgent();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(629_000);
   expect(authority.issued.length).toBe(1); // renewal at 60 + 20 * 0.5 % of 900 s
   const connecting = nextState(setup, 'connecting');
@@ -98,7 +98,7 @@ test('renews in the session where the broker can: each token is published once, 
   const agent = await startAgent(`renewal = "session"\n${ACTION}`);
   for (const round of [1, 2, 3]) {
     const online = nextState(setup, 'online');
-    await clock.untilSleeping(2500);
+    await clock.untilSleeping(2000);
     await clock.advance(630_000);
     expect((await broker.published(RENEW, round)).payload).toBe(authority.issued[round]?.text);
     await online;
@@ -119,7 +119,7 @@ test('a broker that refuses the renewal in the session gets the token by a new c
   const { broker, authority, clock, startAgent } = setup;
   broker.canPublish = (topic) => topic !== RENEW;
   const agent = await startAgent('renewal = "session"\n');
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(630_000);
   await broker.published(RENEW);
   await driveUntil(setup, nextState(setup, 'online'), 100);
@@ -137,7 +137,7 @@ test('a filter that was refused is asked for again after a renewal in the sessio
   expect(broker.subscribes.length).toBe(1);
   broker.canSubscribe = () => true;
   const online = nextState(setup, 'online');
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(630_000);
   await online;
   expect(broker.subscribes.length).toBe(2);
@@ -151,7 +151,7 @@ test('a message of QoS 1 that comes during the renewal reaches its action', asyn
     void broker.send('devices/t-42/commands/x', 'queued'); // between DISCONNECT and CONNACK
     return 0;
   };
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(630_000);
   await logger.event('action.run', { exitCode: 0 });
   expect(broker.subscribes.filter((filter) => filter.endsWith('+')).length).toBeGreaterThan(0);
@@ -204,7 +204,7 @@ test('authority down at renewal: the session goes on, tries go on, and the first
   const { broker, authority, clock, logger, startAgent } = setup;
   const agent = await startAgent();
   await authority.stop();
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   await clock.advance(630_000);
   await logger.event('agent.state', { state: 'renewing' });
   await driveUntil(
@@ -323,7 +323,7 @@ test('what the token does not allow is refused at once and never sent', async ()
   expect(broker.publishes.map(({ topic }) => topic)).toEqual([TOPIC]);
   expect(agent.status().counters.refused).toBe(3);
   authority.scope = 'pub:secret/x'; // with the next token
-  await clock.untilSleeping(2500);
+  await clock.untilSleeping(2000);
   const online = nextState(setup, 'online');
   await driveUntil(setup, online, 10_000);
   await agent.publishAndWait(message('secret/x'), LONG_MS);

@@ -6,8 +6,10 @@
  */
 import { once } from 'node:events';
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { Aedes, type Client } from 'aedes';
+import { createServer as createTlsServer } from 'node:tls';
+import { Aedes, type Client, type ConnectPacket } from 'aedes';
 import { onTestFinished } from 'vitest';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 
@@ -16,6 +18,7 @@ export interface SeenConnect {
   readonly username: string | undefined;
   readonly password: string;
   readonly clean: boolean;
+  readonly will: string | undefined;
 }
 
 export interface SeenPublish {
@@ -36,9 +39,9 @@ export interface AedesBroker {
   readonly subscribes: readonly string[];
   /** CONNACK return code by the number of CONNECTs so far (from 1). Default 0. */
   returnCode: (connect: SeenConnect, count: number) => number;
-  /** Whether a topic may be published; default yes. */
-  canPublish: (topic: string) => boolean;
-  canSubscribe: (filter: string) => boolean;
+  /** Whether a topic may be published; default yes. `undefined`: it gets no answer at all. */
+  canPublish: (topic: string) => boolean | undefined;
+  canSubscribe: (filter: string) => boolean | undefined;
   /** Publishes as the broker itself. */
   send(topic: string, payload: string, options?: { qos?: 0 | 1; retain?: boolean }): Promise<void>;
   /** Ends all connections. */
@@ -55,7 +58,11 @@ export interface AedesBroker {
 }
 
 export async function startAedesBroker(
-  options: { readonly isWebSocket?: boolean } = {},
+  options: {
+    readonly isWebSocket?: boolean;
+    /** With TLS. */
+    readonly certificate?: { readonly key: string; readonly cert: string };
+  } = {},
 ): Promise<AedesBroker> {
   const connects: SeenConnect[] = [];
   const publishes: SeenPublish[] = [];
@@ -77,9 +84,9 @@ export async function startAedesBroker(
     });
 
   const aedes = await Aedes.createBroker();
-  const clean = new WeakMap<Client, boolean>();
+  const packets = new WeakMap<Client, ConnectPacket>();
   aedes.preConnect = (client, packet, callback) => {
-    clean.set(client, packet.clean ?? false);
+    packets.set(client, packet);
     callback(null, true);
   };
   aedes.authenticate = (client, username, password, callback) => {
@@ -87,7 +94,8 @@ export async function startAedesBroker(
       clientId: client.id,
       username,
       password: password?.toString() ?? '',
-      clean: clean.get(client) ?? false,
+      clean: packets.get(client)?.clean ?? false,
+      will: packets.get(client)?.will?.topic,
     };
     connects.push(seen);
     const code = self.returnCode(seen, connects.length);
@@ -104,23 +112,32 @@ export async function startAedesBroker(
       qos: packet.qos,
       retain: packet.retain,
     });
-    callback(self.canPublish(packet.topic) ? null : new Error('refused'));
+    const isAllowed = self.canPublish(packet.topic);
+    if (isAllowed !== undefined) callback(isAllowed ? null : new Error('refused'));
     notify();
   };
   aedes.authorizeSubscribe = (_client, subscription, callback) => {
     subscribes.push(subscription.topic);
-    callback(null, self.canSubscribe(subscription.topic) ? subscription : null);
+    const isAllowed = self.canSubscribe(subscription.topic);
+    if (isAllowed !== undefined) callback(null, isAllowed ? subscription : null);
     notify();
   };
   aedes.on('clientError', () => undefined);
   aedes.on('connectionError', () => undefined);
 
   const createListener = (): Server => {
-    const listener = options.isWebSocket ? createHttpServer() : createServer();
-    listener.on('connection', (socket: Socket) => {
+    const { certificate, isWebSocket } = options;
+    const listener: Server = isWebSocket
+      ? certificate
+        ? createHttpsServer(certificate)
+        : createHttpServer()
+      : certificate
+        ? createTlsServer(certificate)
+        : createServer();
+    listener.on(certificate ? 'secureConnection' : 'connection', (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      if (!options.isWebSocket) aedes.handle(socket);
+      if (!isWebSocket) aedes.handle(socket);
     });
     if (options.isWebSocket) {
       new WebSocketServer({ server: listener as HttpServer }).on('connection', (socket) => {
@@ -136,7 +153,11 @@ export async function startAedesBroker(
 
   const self: AedesBroker = {
     port,
-    url: options.isWebSocket ? `ws://127.0.0.1:${port}/mqtt` : `mqtt://127.0.0.1:${port}`,
+    url: options.certificate
+      ? `${options.isWebSocket ? 'wss' : 'mqtts'}://localhost:${port}`
+      : options.isWebSocket
+        ? `ws://127.0.0.1:${port}/mqtt`
+        : `mqtt://127.0.0.1:${port}`,
     connects,
     publishes,
     subscribes,

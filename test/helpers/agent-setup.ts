@@ -22,7 +22,7 @@ export interface AgentSetup {
   readonly broker: AedesBroker;
   readonly dir: string;
   readonly stateDir: string;
-  /** Makes an agent on the same state folder; `config` are further TOML lines. */
+  /** Makes an agent on the same state folder; `config` are further TOML lines, from `[broker]` on. */
   createAgent(config?: string): Agent;
   /** Starts one and waits until it is online. Ends with the test. */
   startAgent(config?: string): Promise<Agent & { stop(): Promise<string> }>;
@@ -48,7 +48,8 @@ export async function setUpAgent(
     { http, clock },
   );
   const create = (config = ''): Agent => {
-    const toml = `state_dir = "state"\n[broker]\nurl = "${broker.url}"\n${config}`;
+    const url = /^urls? = /m.test(config) ? '' : `url = "${broker.url}"\n`;
+    const toml = `state_dir = "state"\n[broker]\n${url}${config}`;
     const { PATH = '' } = process.env;
     return createAgent(parseAgentConfig(toml, join(dir, 'agent.toml')), {
       clock,

@@ -30,12 +30,12 @@ export async function runKeyRotate(options: KeyRotateOptions, io: Io): Promise<n
   const { identity } = await openIdentity(stateDir, io);
   const logger = silentLogger;
   const clock = createAuthorityTime({ machine: io.clock, logger });
-  const saveTime = await keepTime(stateDir, clock, logger);
+  const timeFile = await keepTime(stateDir, clock, logger);
   const http = learnTimeFrom(
     withTlsPins(io.http, identity.tlsPins ?? []),
     identity.issuer,
     clock,
-    saveTime,
+    timeFile.save,
   );
   const { sshAgentSocket } = io;
   const { sshAgent } = options;

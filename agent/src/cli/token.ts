@@ -31,12 +31,12 @@ export async function runToken(options: TokenOptions, io: Io): Promise<number> {
   const cache = await openTokenCache(stateDir);
   const logger = silentLogger;
   const clock = createAuthorityTime({ machine: io.clock, logger });
-  const saveTime = await keepTime(stateDir, clock, logger);
+  const timeFile = await keepTime(stateDir, clock, logger);
   const http = learnTimeFrom(
     withTlsPins(io.http, identity.tlsPins ?? []),
     identity.issuer,
     clock,
-    saveTime,
+    timeFile.save,
   );
   const tokens = createIssuedTokenSource({ identity, signer, cache, http, clock, logger });
   const { accessToken } = await tokens.get({ resource, scope });

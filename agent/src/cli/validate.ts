@@ -24,7 +24,7 @@ export async function runValidate(options: ValidateOptions, io: Io): Promise<num
   );
   writeLine(
     io.stdout,
-    `${options.config} is valid: ${broker.url.href}, ` +
+    `${options.config} is valid: ${broker.urls.map((url) => url.href).join(' ')}, ` +
       `${sources.length} source(s), ${actions.length} action(s)`,
   );
   try {
