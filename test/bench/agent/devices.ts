@@ -27,6 +27,7 @@ const MOSQUITTO_SUB = '/usr/bin/mosquitto_sub';
 const NOTHING = 'process.stdout.write("up"); setInterval(() => undefined, 1e9)';
 
 const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 3000;
 
 export interface RunningDevice {
   readonly pid: number;
@@ -101,7 +102,10 @@ export async function startDevice(
     onlineAfterMs: performance.now() - begun,
     stop: async () => {
       child.kill('SIGTERM');
+      // mosquitto_sub goes on when it is told before it has its SUBACK.
+      const killer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      clearTimeout(killer);
     },
   };
 }
