@@ -16,7 +16,7 @@ import {
   discover,
   type HttpClient,
   type Issuer,
-  parseEnrollmentCode,
+  parseEnrollmentText,
   refusalOf,
   signEnrollmentProof,
   silentLogger,
@@ -104,7 +104,7 @@ async function enrollByCode(
 ): Promise<Identity> {
   const { stateDir, issuer, clientId } = request;
   const { http, clock } = deps;
-  const enrollmentCode = parseEnrollmentCode((await readCode()).trim(), 'enrollment code');
+  const enrollmentCode = parseEnrollmentText((await readCode()).trim(), issuer);
   const signer = await openOrMakeKey(stateDir, deps);
   const { enrollment_endpoint: url } = await discover(http, issuer);
   if (url === undefined) throw new UnreachableError(`${issuer} does not offer enrollment`);

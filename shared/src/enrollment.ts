@@ -36,6 +36,23 @@ export function parseEnrollmentCode(value: unknown, field = 'enrollment_code'): 
   return value;
 }
 
+const URI_BEGINNING = 'latchkey:enroll?';
+
+/** What a QR code of an enrollment holds: `latchkey:enroll?issuer=…&code=…`. A secret, as the code is. */
+export function formatEnrollmentUri({ issuer, code }: { issuer: Issuer; code: string }): string {
+  return `${URI_BEGINNING}${new URLSearchParams({ issuer, code })}`;
+}
+
+/** Reads a code, or the URI of one, which must be for this authority: it would be told the code. */
+export function parseEnrollmentText(text: string, issuer: Issuer): string {
+  if (!text.startsWith(URI_BEGINNING)) return parseEnrollmentCode(text, 'enrollment code');
+  const parameters = new URLSearchParams(text.slice(URI_BEGINNING.length));
+  if (parameters.get('issuer') !== issuer) {
+    throw new FormatError('enrollment code', `is for another authority than ${issuer}`);
+  }
+  return parseEnrollmentCode(parameters.get('code'), 'enrollment code');
+}
+
 /** SHA-256, base64url. Enough for a secret of 128 random bits; the code itself is not stored. */
 export function hashEnrollmentCode(code: string): string {
   return createHash('sha256').update(code).digest('base64url');

@@ -31,6 +31,8 @@ export function addEnrollmentCommand(parent: Command, program: Program): void {
     .addOption(repeatable('--label <key=value>', 'label to set at enrollment'))
     .option('--uses <number>', 'devices that may use it', '1')
     .option('--expires <duration>', 'time until it expires, such as 10m, 1h or 30d', '1h')
+    .option('--qr', 'print a QR code as well, which `latchkey-agent enroll` reads like a code')
+    .option('--png <file>', 'write the QR code as a PNG')
     .option('--json', 'print JSON')
     .action(async (_options: CreateEnrollmentOptions, self: Command) => {
       const options = self.optsWithGlobals<CreateEnrollmentOptions>();
