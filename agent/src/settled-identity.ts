@@ -15,7 +15,6 @@ import type { AuthorityConfig } from './config.js';
 import { type Identity, readIdentity, writeIdentity } from './identity.js';
 import { readKey } from './key-store.js';
 import { checkStateDir } from './private-file.js';
-import { lockStateDir } from './state-lock.js';
 
 /** Refuses a configuration for another authority or another device than the state folder is of. */
 export function refuseOther(
@@ -65,6 +64,8 @@ export async function settleIdentity(
     return tlsPins.length === 0 || tlsPins.join() === identity.tlsPins?.join();
   };
   if (isSettled(await readIdentity(stateDir))) return;
+  // Loaded here and not above: commands that only compare do without SQLite.
+  const { lockStateDir } = await import('./state-lock.js');
   const lock = lockStateDir(stateDir, 'keyRotation'); // which writes the same file
   try {
     const identity = await readIdentity(stateDir);
