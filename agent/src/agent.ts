@@ -160,6 +160,7 @@ export function createAgent(config: AgentConfig, deps: AgentDeps): Agent {
         ...{ publisher, outbox, streams, tokenDesk, logger },
         status: () =>
           statusBody({
+            kid: key.signer.publicKey.kid,
             ...{ status: state.status(), config: current, identity, outbox, clock, health },
           }),
         health,

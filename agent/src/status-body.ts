@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { Kid } from '@latchkey/shared';
 import type { AuthorityTime } from './authority-time.js';
 import type { AgentConfig } from './config.js';
 import { type Health, healthBody } from './health.js';
@@ -18,6 +19,8 @@ export function statusBody(of: {
   readonly status: AgentStatus;
   readonly config: AgentConfig;
   readonly identity: Identity;
+  /** Of the key in use. */
+  readonly kid: Kid;
   readonly outbox: Pick<Outbox, 'messages' | 'bytes'>;
   readonly clock: AuthorityTime;
   readonly health: Pick<Health, 'problems'>;
@@ -35,6 +38,7 @@ export function statusBody(of: {
     pid: process.pid,
     client_id: identity.clientId,
     issuer: identity.issuer,
+    kid: of.kid,
     broker: (of.status.broker ?? broker.urls[0]).href,
     resource: broker.resource,
     token: token === undefined ? null : { expires_at: token.expiresAt, scope: token.scope },

@@ -34,5 +34,7 @@ test('the agent stays online through a rotation by another process, and goes on 
   await agent.line((line) => isNews(line) && line.includes('"key.replaced"'));
   await agent.line((line) => isNews(line) && line.includes('"online"'));
   await publish();
+  const status = await mustRun('latchkey-agent', ['status', '--json', '--state-dir', stateDir]);
+  expect(JSON.parse(status)).toMatchObject({ kid: kid() });
   expect(await agent.stop()).toBe(0);
 });
