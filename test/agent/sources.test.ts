@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { decode as decodeCborOfOthers } from 'cbor-x';
@@ -19,7 +19,11 @@ const LIMIT = `[[source.limit]]\nabove = 26.0\nhysteresis = 0.5\ntopic = "${COMM
 /** The first reading comes at once. */
 async function setUp(random = () => 0): Promise<AgentSetup & { sense(text: string): void }> {
   const setup = await setUpAgent({ random });
-  const sense = (text: string) => writeFileSync(join(setup.dir, 'sensor'), text);
+  // Put in its place whole: a reading that is under way finds the old text or the new one.
+  const sense = (text: string) => {
+    writeFileSync(join(setup.dir, 'next'), text);
+    renameSync(join(setup.dir, 'next'), join(setup.dir, 'sensor'));
+  };
   return { ...setup, sense };
 }
 
