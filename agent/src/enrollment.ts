@@ -27,11 +27,10 @@ import {
 } from '@latchkey/shared';
 import * as v from 'valibot';
 import { createAuthorityTime, learnTimeFrom } from './authority-time.js';
-import { type Identity, readIdentity, writeIdentity } from './identity.js';
+import { type Identity, readIdentity, refuseOther, writeIdentity } from './identity.js';
 import { keyRefusal } from './key-acceptance.js';
 import { type KeyHolders, openKey, openOrMakeKey } from './key-store.js';
 import { makeStateDir, removeStateFile } from './private-file.js';
-import { refuseOther } from './settled-identity.js';
 
 export interface EnrollmentRequest {
   readonly stateDir: string;

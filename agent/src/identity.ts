@@ -111,3 +111,23 @@ export async function openIdentity(
       : `the key in ${stateDir} is ${other.publicKey.kid}, but another one was enrolled`,
   );
 }
+
+/** Refuses a configuration for another authority or another device than the state folder is of. */
+export function refuseOther(
+  identity: Identity,
+  {
+    issuer,
+    clientId,
+  }: { readonly issuer?: Issuer | undefined; readonly clientId?: ClientId | undefined },
+  stateDir: string,
+): void {
+  const isSame =
+    (issuer ?? identity.issuer) === identity.issuer &&
+    (clientId ?? identity.clientId) === identity.clientId;
+  if (isSame) return;
+  throw new UsageError(
+    `${stateDir} is enrolled as ${identity.clientId} at ${identity.issuer}, and not as ` +
+      `${clientId ?? identity.clientId} at ${issuer ?? identity.issuer}; ` +
+      'use another state folder, or remove this one',
+  );
+}

@@ -12,26 +12,9 @@
  */
 import { type Clock, UsageError } from '@latchkey/shared';
 import type { AuthorityConfig } from './config.js';
-import { type Identity, readIdentity, writeIdentity } from './identity.js';
+import { type Identity, readIdentity, refuseOther, writeIdentity } from './identity.js';
 import { readKey } from './key-store.js';
 import { checkStateDir } from './private-file.js';
-
-/** Refuses a configuration for another authority or another device than the state folder is of. */
-export function refuseOther(
-  identity: Identity,
-  { issuer, clientId }: Pick<AuthorityConfig, 'issuer' | 'clientId'>,
-  stateDir: string,
-): void {
-  const isSame =
-    (issuer ?? identity.issuer) === identity.issuer &&
-    (clientId ?? identity.clientId) === identity.clientId;
-  if (isSame) return;
-  throw new UsageError(
-    `${stateDir} is enrolled as ${identity.clientId} at ${identity.issuer}, and not as ` +
-      `${clientId ?? identity.clientId} at ${issuer ?? identity.issuer}; ` +
-      'use another state folder, or remove this one',
-  );
-}
 
 async function enrollByConfig(
   stateDir: string,

@@ -10,8 +10,7 @@
  */
 import { EXIT, UsageError } from '@latchkey/shared';
 import { loadAgentConfig } from '../config-file.js';
-import { openIdentity, readIdentity } from '../identity.js';
-import { refuseOther } from '../settled-identity.js';
+import { openIdentity, readIdentity, refuseOther } from '../identity.js';
 import { type Io, writeLine } from './io.js';
 
 export interface ValidateOptions {
