@@ -26,6 +26,8 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stdin: process.stdin,
   isInteractive: process.stdin.isTTY === true && process.stderr.isTTY === true,
   stdout: process.stdout,
+  // Some terminals say that they have no columns.
+  terminalWidth: (process.stdout.isTTY && process.stdout.columns) || undefined,
   stderr: process.stderr,
   clock: systemClock,
   http: createHttpClient({ maxBodyBytes: MAX_ANSWER_BYTES }),

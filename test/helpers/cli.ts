@@ -19,6 +19,8 @@ export interface CliOptions {
   /** Whether somebody answers questions, by what is in `stdin`; default false. */
   readonly isInteractive?: boolean;
   readonly signal?: AbortSignal;
+  /** Columns of the terminal that stdout is; default: it is none. */
+  readonly terminalWidth?: number;
   /** Sees stdout as it is written, such as the log of `serve`. */
   readonly onStdout?: (text: string) => void;
 }
@@ -36,7 +38,7 @@ export async function runCli(
   args: readonly string[],
   options: CliOptions = {},
 ): Promise<CliOutcome> {
-  const { clock = systemClock, stdin, isInteractive = false, onStdout } = options;
+  const { clock = systemClock, stdin, isInteractive = false, terminalWidth, onStdout } = options;
   const { signal = new AbortController().signal } = options;
   let stdout = '';
   let stderr = '';
@@ -50,6 +52,7 @@ export async function runCli(
     stderr: sink((text) => {
       stderr += text;
     }),
+    terminalWidth,
     clock,
     http: createHttpClient(),
     signal,

@@ -11,7 +11,7 @@ import type { ExitCode } from '@latchkey/shared';
 import { type Command, Option } from 'commander';
 import { type DeleteOptions, deleteItem } from './delete.js';
 import type { Io } from './io.js';
-import { type ListOptions, listItems } from './list.js';
+import { addListOptions, type ListOptions, listItems } from './list.js';
 import type { NounView } from './noun-view.js';
 import { type ShowOptions, showItem } from './show.js';
 
@@ -106,7 +106,7 @@ export function addNoun(
     ],
   });
   for (const filter of filters) list.addOption(filter);
-  list.option('--json', 'print JSON').action(async (_options: ListOptions, self: Command) => {
+  addListOptions(list).action(async (_options: ListOptions, self: Command) => {
     finish(await listItems(view, self.optsWithGlobals<ListOptions>(), io));
   });
   addCommand(command, {

@@ -16,6 +16,8 @@ export interface Io {
   readonly isInteractive: boolean;
   /** Results. */
   readonly stdout: Writable;
+  /** Columns of the terminal that stdout is; `undefined` when it is none, and nothing is cut. */
+  readonly terminalWidth?: number | undefined;
   /** Messages for a person. */
   readonly stderr: Writable;
   readonly clock: Clock;

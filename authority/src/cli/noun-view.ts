@@ -1,5 +1,5 @@
 /**
- * How the items of a noun are shown to people: as a table, or one as a list of its fields.
+ * How the items of a noun are shown to people: its fields, and one item as a list of them.
  *
  * Units   widths in characters.
  * Errors  none.
@@ -15,6 +15,8 @@ export interface Field {
   readonly text: (item: Item) => string;
   /** Too long for a table; left out when there is nothing to tell. */
   readonly isOnlyForShow?: boolean;
+  /** Says little when it is cut, so a narrow table cuts others first. */
+  readonly isWhole?: boolean;
 }
 
 export interface NounView {
@@ -23,7 +25,12 @@ export interface NounView {
   /** Path of the management API. */
   readonly path: string;
   readonly fields: readonly Field[];
+  /** Whether each label can be a column, `label.<key>`. */
+  readonly hasLabels?: boolean;
 }
+
+/** A heading as options and CSV write it: `client_id`. */
+export const columnName = ({ heading }: Field): string => heading.replaceAll(' ', '_');
 
 /** Text of a member as it is; nothing for an absent one. */
 export const plain =
@@ -56,18 +63,6 @@ export const labels = (item: Item): string =>
   Object.entries({ ...(item.labels as object) })
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
-
-/** Aligned columns under headings. */
-export function formatTable(view: NounView, items: readonly Item[]): string {
-  const columns = view.fields
-    .filter(({ isOnlyForShow }) => isOnlyForShow !== true)
-    .map(({ heading, text }) => [heading.toUpperCase(), ...items.map((item) => text(item) || '-')]);
-  const widths = columns.map((cells) => Math.max(...cells.map((cell) => cell.length)));
-  const lines = [...(columns[0] ?? []).keys()].map((row) =>
-    columns.map((cells, column) => cells[row]?.padEnd(widths[column] ?? 0)).join('  '),
-  );
-  return lines.map((line) => line.trimEnd()).join('\n');
-}
 
 /** One field a line; further lines of a field are aligned with its first. */
 export function formatItem(view: NounView, item: Item): string {

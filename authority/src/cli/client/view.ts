@@ -27,11 +27,14 @@ const hidden = (heading: string, text: Field['text']): Field => ({
 });
 
 const fields: readonly Field[] = [
-  { heading: 'client id', text: plain('client_id') },
-  { heading: 'status', text: plain('status') },
+  { heading: 'client id', text: plain('client_id'), isWhole: true },
+  { heading: 'status', text: plain('status'), isWhole: true },
   { heading: 'roles', text: joined('roles') },
   { heading: 'labels', text: labels },
   { heading: 'keys', text: (item) => itemsOf(item, 'keys').map(plain('kid')).join('\n') },
+  hidden('key created', (item) =>
+    itemsOf(item, 'keys').map(instant('created_at')).sort().join('\n'),
+  ),
   hidden('secrets', (item) =>
     itemsOf(item, 'secrets')
       .map((secret) => `${secret.id}: ${secret.prefix}…${secret.last_four}`)
@@ -47,10 +50,15 @@ const fields: readonly Field[] = [
   ),
   hidden('limited to', limit),
   hidden('version', plain('version')),
-  { heading: 'created', text: instant('created_at') },
+  { heading: 'created', text: instant('created_at'), isWhole: true },
 ];
 
-export const deviceView: NounView = { noun: 'device', path: '/devices', fields };
-export const serviceView: NounView = { noun: 'service', path: '/services', fields };
+export const deviceView: NounView = { noun: 'device', path: '/devices', fields, hasLabels: true };
+export const serviceView: NounView = {
+  noun: 'service',
+  path: '/services',
+  fields,
+  hasLabels: true,
+};
 /** For commands about a client of either kind. */
-export const clientView: NounView = { noun: 'client', path: '/clients', fields };
+export const clientView: NounView = { noun: 'client', path: '/clients', fields, hasLabels: true };

@@ -4,8 +4,9 @@ import { instant, joined, labels, type NounView, plain } from '../noun-view.js';
 export const enrollmentView: NounView = {
   noun: 'enrollment',
   path: '/enrollments',
+  hasLabels: true,
   fields: [
-    { heading: 'id', text: plain('id') },
+    { heading: 'id', text: plain('id'), isWhole: true },
     { heading: 'for', text: (item) => plain('client_id')(item) || plain('id_pattern')(item) },
     { heading: 'roles', text: joined('roles') },
     { heading: 'labels', text: labels },

@@ -15,8 +15,8 @@ import { parseInstantFromNow } from '../durations.js';
 import { readPublicKey } from '../input.js';
 import { type Io, printJson, printLine, printNote } from '../io.js';
 import { type Item, itemPath, openManagement } from '../management-client.js';
-import { formatTable } from '../noun-view.js';
 import type { ShowOptions } from '../show.js';
+import { formatTable } from '../table.js';
 import { keyView } from './view.js';
 
 export interface NewKeyOptions extends ShowOptions {
@@ -62,7 +62,7 @@ export async function listKeys(id: string, options: ShowOptions, io: Io): Promis
   const items = itemsOf(await management.get(keysPath(id)), 'items');
   if (options.json) printJson(io, items);
   else if (items.length === 0) printNote(io, `${id} has no key yet`);
-  else printLine(io, formatTable(keyView, items));
+  else printLine(io, formatTable(keyView, items, io.terminalWidth));
   return EXIT.ok;
 }
 

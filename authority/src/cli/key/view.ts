@@ -5,7 +5,7 @@ export const keyView: NounView = {
   noun: 'key',
   path: '/clients',
   fields: [
-    { heading: 'kid', text: plain('kid') },
+    { heading: 'kid', text: plain('kid'), isWhole: true },
     { heading: 'label', text: plain('label') },
     { heading: 'not before', text: instant('not_before') },
     { heading: 'expires', text: instant('expires_at') },

@@ -13,8 +13,9 @@ import { clientView, itemsOf } from '../client/view.js';
 import { type ConfirmOptions, confirm } from '../confirm.js';
 import { type Io, printJson, printLine, printNote } from '../io.js';
 import { type Item, itemPath, openManagement } from '../management-client.js';
-import { formatTable, instant, plain } from '../noun-view.js';
+import { instant, plain } from '../noun-view.js';
 import type { ShowOptions } from '../show.js';
+import { formatTable } from '../table.js';
 import { secretView } from './view.js';
 
 export interface NewSecretOptions extends ShowOptions {
@@ -73,7 +74,7 @@ export async function listSecrets(id: string, options: ShowOptions, io: Io): Pro
   const items = itemsOf(await management.get(secretsPath(id)), 'items');
   if (options.json) printJson(io, items);
   else if (items.length === 0) printNote(io, `${id} has no secret`);
-  else printLine(io, formatTable(secretView, items));
+  else printLine(io, formatTable(secretView, items, io.terminalWidth));
   return EXIT.ok;
 }
 

@@ -1,7 +1,7 @@
 /** `latchkey signing-key`. */
 import type { Command } from 'commander';
 import { addCommand, type Program, yesOption } from '../command.js';
-import { type ListOptions, listItems } from '../list.js';
+import { addListOptions, type ListOptions, listItems } from '../list.js';
 import { type EncryptOptions, encryptSigningKeys } from './encrypt.js';
 import { type RotateOptions, rotateSigningKeys } from './rotate.js';
 import { signingKeyView } from './view.js';
@@ -12,15 +12,14 @@ export function addSigningKeyCommand(parent: Command, { io, finish }: Program): 
     summary: 'the keys with which the authority signs tokens',
     examples: ['signing-key list --data-dir ./authority'],
   });
-  addCommand(signingKey, {
+  const list = addCommand(signingKey, {
     usage: 'list',
     summary: 'list the keys: next, active and retired',
     examples: ['signing-key list --data-dir ./authority'],
-  })
-    .option('--json', 'print JSON')
-    .action(async (_options: ListOptions, self: Command) => {
-      finish(await listItems(signingKeyView, self.optsWithGlobals<ListOptions>(), io));
-    });
+  });
+  addListOptions(list).action(async (_options: ListOptions, self: Command) => {
+    finish(await listItems(signingKeyView, self.optsWithGlobals<ListOptions>(), io));
+  });
   addCommand(signingKey, {
     usage: 'rotate',
     summary: 'let the next keys sign; the old ones go on verifying until their tokens are expired',

@@ -12,8 +12,8 @@ import * as v from 'valibot';
 import { type ConfirmOptions, confirm } from '../confirm.js';
 import { type Io, printJson, printLine, printNote } from '../io.js';
 import { openManagement } from '../management-client.js';
-import { formatTable } from '../noun-view.js';
 import type { ShowOptions } from '../show.js';
+import { formatTable } from '../table.js';
 import { signingKeyView } from './view.js';
 
 export interface RotateOptions extends ShowOptions, ConfirmOptions {
@@ -40,6 +40,6 @@ export async function rotateSigningKeys(options: RotateOptions, io: Io): Promise
   for (const { alg, until } of postponed) {
     printNote(io, `${alg} was not rotated: its next key is too new until ${formatInstant(until)}`);
   }
-  printLine(io, formatTable(signingKeyView, items));
+  printLine(io, formatTable(signingKeyView, items, io.terminalWidth));
   return EXIT.ok;
 }

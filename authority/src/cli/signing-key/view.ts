@@ -5,7 +5,7 @@ export const signingKeyView: NounView = {
   noun: 'signing-key',
   path: '/signing-keys',
   fields: [
-    { heading: 'kid', text: plain('kid') },
+    { heading: 'kid', text: plain('kid'), isWhole: true },
     { heading: 'alg', text: plain('alg') },
     { heading: 'status', text: plain('status') },
     { heading: 'created', text: instant('created_at') },
