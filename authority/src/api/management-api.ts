@@ -24,6 +24,7 @@ import { clientRoutes } from './clients.js';
 import { enrollmentRoutes } from './enrollments.js';
 import { createApiErrorHandler, problemOf } from './error-reply.js';
 import { explainRoutes } from './explain.js';
+import { fleetRoutes } from './fleet.js';
 import { createKeyChecks, type KeyChecks } from './key-checks.js';
 import { createManagementRights } from './management-rights.js';
 import { openApiDocument } from './openapi.js';
@@ -56,6 +57,7 @@ export function managementRoutes(
     ...clientSecretRoutes(deps),
     ...enrollmentRoutes(deps),
     ...explainRoutes(deps),
+    ...fleetRoutes(deps),
     ...signingKeyRoutes(deps),
     ...auditRoutes(deps),
   ];

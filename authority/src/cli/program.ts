@@ -18,6 +18,7 @@ import { type DoctorOptions, doctor } from './doctor.js';
 import { addEnrollmentCommand } from './enrollment/command.js';
 import { addExplainCommand } from './explain.js';
 import { addFeedCommand } from './feed/command.js';
+import { addFleetCommand } from './fleet/command.js';
 import { type InitOptions, init } from './init.js';
 import { type Io, printNote } from './io.js';
 import { addKeyCommand } from './key/command.js';
@@ -130,6 +131,7 @@ export function buildProgram(program: Program): Command {
   addPermissionCommand(root, program);
   addRoleCommand(root, program);
   addClientCommands(root, program);
+  addFleetCommand(root, program);
   addOperatorCommand(root, program);
   addKeyCommand(root, program);
   addSecretCommand(root, program);

@@ -27,6 +27,7 @@ import type {
 import type { AuditEvent, AuditLog } from './audit-log.js';
 import type { ClientImport } from './client-import.js';
 import type { FeedStore } from './feed-store.js';
+import type { FleetSummaries } from './fleet-summary.js';
 import type {
   CatalogChanges,
   ClientLifecycle,
@@ -244,7 +245,8 @@ export interface Registry
     ClientLifecycle,
     RevokedTokens,
     SigningKeyStore,
-    FeedStore {
+    FeedStore,
+    FleetSummaries {
   createResource(resource: NewResource): Promise<Resource>;
   resource(identifier: ResourceId): Promise<Resource | undefined>;
   listResources(page: PageRequest): Promise<Page<Resource>>;

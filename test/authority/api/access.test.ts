@@ -61,6 +61,7 @@ const ROUTES: Readonly<Record<string, readonly [scope: string, concerns: 'client
   'GET /enrollments/{id}': ['enrollments:read', 'clients'],
   'POST /enrollments/{id}/revoke': ['enrollments:write', 'clients'],
   'GET /explain': ['clients:read', 'clients'],
+  'GET /fleet/summary': ['clients:read', 'clients'],
   'GET /signing-keys': ['signing-keys:read', 'fleet'],
   'POST /signing-keys/rotate': ['signing-keys:write', 'fleet'],
   'GET /audit': ['audit:read', 'fleet'],

@@ -178,6 +178,7 @@ test('answers are as the document says, member by member', async () => {
     ['GET', '/permissions', '/permissions'],
     ['GET', '/roles/{id}', '/roles/thermostat'],
     ['GET', '/explain', '/explain?client_id=s-1&action=publish&topic=a'],
+    ['GET', '/fleet/summary', '/fleet/summary?by=site'],
     ['GET', '/signing-keys', '/signing-keys'],
     ['GET', '/audit', '/audit'],
     ['GET', '/audit/state', '/audit/state'],

@@ -1,4 +1,4 @@
-/** How lists look: columns, order, CSV, and what is cut at the width of a terminal. */
+/** How lists and the summary look: columns, order, CSV, and what is cut at the width of a terminal. */
 import { join } from 'node:path';
 import { initDataDir } from '@latchkey/authority';
 import { generateKey, parseClientId, parseIssuer, systemClock } from '@latchkey/shared';
@@ -179,5 +179,53 @@ describe('a table', () => {
   test('puts several keys into one line', async () => {
     const run = await setup();
     expect(linesOf((await run(LIST)).stdout)).toHaveLength(4);
+  });
+});
+
+describe('the fleet summary', () => {
+  test('has its numbers and then its groups, the devices in none last', async () => {
+    const run = await setup();
+    const { exitCode, stdout } = await run(['fleet', 'summary', '--by', 'floor']);
+    expect(exitCode).toBe(0);
+    expect(linesOf(stdout)).toEqual([
+      'devices                3',
+      'active                 2',
+      'suspended              1',
+      'revoked                0',
+      'without a key          1',
+      'a key of 365d or more  0',
+      '',
+      'ROLE  DEVICES',
+      '-     3',
+      '',
+      'FLOOR  DEVICES',
+      '10     1',
+      '2      1',
+      '-      1',
+    ]);
+  });
+
+  test('gives programs what the API answers', async () => {
+    const run = await setup();
+    const { stdout } = await run(['fleet', 'summary', '--key-age', '2w', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ devices: 3, by_label: null, with_old_key: { age_seconds: 1_209_600, devices: 0 } },
+    });
+  });
+
+  test('cuts long values of a label at the width of a terminal, never a number', async () => {
+    const run = await setup();
+    const { stdout } = await run(['fleet', 'summary', '--by', 'site'], { terminalWidth: 20 });
+    expect(stdout).toContain('\na, "quoted…  1\n');
+  });
+
+  test.each([
+    { args: ['--key-age', '365'.repeat(4)], exitCode: 2, says: '--key-age' },
+    { args: ['--key-age', 'old'], exitCode: 2, says: '--key-age' },
+    { args: ['--by', 'Site'], exitCode: 1, says: 'by key must be' },
+  ])('refuses $args', async ({ args, exitCode, says }) => {
+    const run = await setup();
+    const refused = await run(['fleet', 'summary', ...args]);
+    expect(refused).toMatchObject({ exitCode, stdout: '', stderr: expect.stringContaining(says) });
   });
 });

@@ -419,7 +419,14 @@ describe('help', () => {
       ...['key', 'secret'].flatMap((noun) =>
         ['start', 'finish', 'cancel'].map((verb) => `${noun} rotate ${verb}`),
       ),
-      ...['enrollment revoke', 'token inspect', 'explain', 'operator create', 'feed renew'],
+      ...[
+        'enrollment revoke',
+        'token inspect',
+        'explain',
+        'operator create',
+        'feed renew',
+        'fleet summary',
+      ],
     ].filter((command) => !known.has(command));
     expect(missing).toEqual([]);
   });

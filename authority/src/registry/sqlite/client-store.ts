@@ -9,6 +9,8 @@
  */
 import type { Clock } from '@latchkey/shared';
 import type { Database } from 'better-sqlite3';
+import type { FleetSummary, SummaryRequest } from '../fleet-summary.js';
+import type { Reach } from '../lifecycle.js';
 import type { Client, ClientFilter, Page, PageRequest } from '../registry.js';
 import { type ClientChanges, createClientChanges } from './client-changes.js';
 import { createClientImport, type ImportClients } from './client-import.js';
@@ -19,6 +21,7 @@ import { type ActiveClients, createActiveClients } from './client-rights.js';
 import { type ClientSecrets, createClientSecrets } from './client-secrets.js';
 import { type ClientEndings, createClientEndings } from './client-status.js';
 import { type Clients, createClients } from './clients.js';
+import { createFleetSummary } from './fleet-summary.js';
 import type { RoleLabels } from './role-labels.js';
 
 export interface ClientStore {
@@ -31,6 +34,7 @@ export interface ClientStore {
   readonly active: ActiveClients;
   readonly importClients: ImportClients;
   readonly list: (filter: ClientFilter, page: PageRequest) => Page<Client>;
+  readonly summarize: (request: SummaryRequest, reach?: Reach) => FleetSummary;
 }
 
 export function createClientStore(deps: {
@@ -49,5 +53,6 @@ export function createClientStore(deps: {
     endings: createClientEndings({ ...deps, reader, changes }),
     active: createActiveClients({ ...deps, reader }),
     list: createClientList({ ...deps, reader }),
+    summarize: createFleetSummary(deps),
   };
 }

@@ -98,6 +98,7 @@ export function openSqliteRegistry(options: SqliteRegistryOptions): Registry {
       return options?.isDryRun ? run(work) : write(work);
     },
     listClients: (filter, page) => run(() => store.list(filter, page)),
+    summarizeFleet: (...asked) => run(() => store.summarize(...asked)),
     patchClient: (...change) => write(() => clients.patch(...change)),
     setClientStatus: (...change) => write(() => endings.setStatus(...change)),
     deleteClient: (...change) => write(() => endings.remove(...change)),
