@@ -101,6 +101,10 @@ describe('the summary', () => {
     expect(byLabel).toMatchObject({ more_groups: 51, without: 0 });
     expect(byLabel.groups).toHaveLength(100);
     expect(byLabel.groups.slice(0, 2)).toEqual([group('z', 2), group('device-1', 1)]);
+    await authority.api('POST', '/devices', { client_id: 'unlabelled' });
+    expect(await summaryOf(authority, '?by=serial')).toMatchObject({
+      by_label: { ...byLabel, without: 1 },
+    });
   });
 });
 

@@ -1,6 +1,9 @@
 /**
  * Summarizes the fleet by one query over SQLite, so that its numbers fit together.
  *
+ * It reads every device that the operator sees, and the authority answers nobody else meanwhile: the
+ * summary is for people who look, not for a monitor that asks every few seconds.
+ *
  * Units   NumericDate.
  * Errors  none.
  * Source  https://sqlite.org/lang_with.html (MATERIALIZED), https://sqlite.org/windowfunctions.html
@@ -16,11 +19,12 @@ import {
 } from '../fleet-summary.js';
 import type { Reach } from '../lifecycle.js';
 
-type Facet = 'status' | 'role' | 'no-role' | 'label' | 'no-label' | 'no-key' | 'old-key';
+type Facet = 'status' | 'role' | 'label' | 'no-key' | 'old-key';
 
 interface Row {
   readonly facet: Facet;
-  readonly name: string;
+  /** `null`: the devices in no group. */
+  readonly name: string | null;
   readonly devices: number;
   /** Groups of the facet, those that are left out among them. */
   readonly groups: number;
@@ -33,47 +37,36 @@ interface Parameters {
   readonly limitValue: string | null;
 }
 
-/** Groups of `grouped`, the largest first. `count(*) OVER ()` counts them before the limit cuts. */
-const largest = (facet: Facet, grouped: string): string =>
+const ALL_DEVICES = `client WHERE kind = 'device'`;
+const LIMITED_DEVICES = `client_label INDEXED BY client_label_by_value
+   CROSS JOIN client ON client.id = client_label.client
+  WHERE key = @limitKey AND value = @limitValue AND kind = 'device'`;
+
+/** The devices in no group, then the largest groups; `count(name) OVER ()` counts before the limit cuts. */
+const largest = (facet: Facet, name: string, from: string): string =>
   `SELECT * FROM (
-     SELECT '${facet}' AS facet, name, devices, count(*) OVER () AS groups FROM (${grouped})
-      ORDER BY devices DESC, name LIMIT ${MAX_GROUPS})`;
+     SELECT '${facet}' AS facet, name, devices, count(name) OVER () AS groups
+       FROM (SELECT ${name} AS name, count(*) AS devices FROM ${from} GROUP BY ${name})
+      ORDER BY name IS NOT NULL, devices DESC, name LIMIT ${MAX_GROUPS + 1})`;
 
 const single = (facet: Facet, condition: string): string =>
-  `SELECT '${facet}', '', count(*), 1 FROM device WHERE ${condition}`;
+  `SELECT '${facet}', NULL, count(*), 0 FROM device WHERE status <> 'revoked' AND ${condition}`;
 
-const SUMMARY = `
+const summaryOf = (devices: string): string => `
 WITH device AS MATERIALIZED (
-  SELECT id, status FROM client
-   WHERE kind = 'device' AND (@limitKey IS NULL OR EXISTS (
-     SELECT 1 FROM client_label
-      WHERE client = client.id AND key = @limitKey AND value = @limitValue)))
+  SELECT id, status, (SELECT min(created_at) FROM client_key WHERE client = client.id) AS key_at
+    FROM ${devices})
 ${[
-  largest('status', 'SELECT status AS name, count(*) AS devices FROM device GROUP BY status'),
-  largest(
-    'role',
-    `SELECT role AS name, count(*) AS devices
-       FROM device CROSS JOIN client_role ON client = device.id GROUP BY role`,
-  ),
-  single('no-role', 'NOT EXISTS (SELECT 1 FROM client_role WHERE client = device.id)'),
+  largest('status', 'status', 'device'),
+  largest('role', 'role', 'device LEFT JOIN client_role ON client = device.id'),
   largest(
     'label',
-    `SELECT value AS name, count(*) AS devices
-       FROM device CROSS JOIN client_label ON client = device.id AND key = @labelKey GROUP BY value`,
+    'value',
+    `device LEFT JOIN client_label ON client = device.id AND key = @labelKey
+      WHERE @labelKey IS NOT NULL`,
   ),
-  single(
-    'no-label',
-    'NOT EXISTS (SELECT 1 FROM client_label WHERE client = device.id AND key = @labelKey)',
-  ),
-  single(
-    'no-key',
-    `status <> 'revoked' AND NOT EXISTS (SELECT 1 FROM client_key WHERE client = device.id)`,
-  ),
-  single(
-    'old-key',
-    `status <> 'revoked' AND EXISTS (
-       SELECT 1 FROM client_key WHERE client = device.id AND created_at <= @oldKeysUntil)`,
-  ),
+  single('no-key', 'key_at IS NULL'),
+  single('old-key', 'key_at <= @oldKeysUntil'),
 ].join('\nUNION ALL\n')}`;
 
 export function createFleetSummary({
@@ -81,8 +74,10 @@ export function createFleetSummary({
 }: {
   readonly db: Database;
 }): (request: SummaryRequest, reach?: Reach) => FleetSummary {
-  const select = db.prepare<Parameters, Row>(SUMMARY);
+  const selectAll = db.prepare<Parameters, Row>(summaryOf(ALL_DEVICES));
+  const selectLimited = db.prepare<Parameters, Row>(summaryOf(LIMITED_DEVICES));
   return ({ labelKey, oldKeysUntil }, reach) => {
+    const select = reach?.label === undefined ? selectAll : selectLimited;
     const rows = select.all({
       ...{ labelKey: labelKey ?? null, oldKeysUntil },
       limitKey: reach?.label?.key ?? null,
@@ -90,12 +85,15 @@ export function createFleetSummary({
     });
     const of = (facet: Facet) => rows.filter((row) => row.facet === facet);
     const countOf = (facet: Facet) => of(facet)[0]?.devices ?? 0;
-    const grouping = (facet: Facet, without: Facet): Grouping => {
-      const groups = of(facet);
+    const grouping = (facet: Facet): Grouping => {
+      const found = of(facet);
+      const groups = found
+        .flatMap(({ name, devices }) => (name === null ? [] : [{ name, devices }]))
+        .slice(0, MAX_GROUPS);
       return {
-        groups: groups.map(({ name, devices }) => ({ name, devices })),
-        moreGroups: (groups[0]?.groups ?? 0) - groups.length,
-        without: countOf(without),
+        groups,
+        moreGroups: (found[0]?.groups ?? 0) - groups.length,
+        without: found.find(({ name }) => name === null)?.devices ?? 0,
       };
     };
     const statuses = new Map(of('status').map(({ name, devices }) => [name, devices]));
@@ -106,8 +104,8 @@ export function createFleetSummary({
         suspended: statuses.get('suspended') ?? 0,
         revoked: statuses.get('revoked') ?? 0,
       },
-      byRole: grouping('role', 'no-role'),
-      byLabel: labelKey === undefined ? undefined : grouping('label', 'no-label'),
+      byRole: grouping('role'),
+      byLabel: labelKey === undefined ? undefined : grouping('label'),
       withoutKey: countOf('no-key'),
       withOldKey: countOf('old-key'),
     };
