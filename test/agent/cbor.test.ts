@@ -103,6 +103,12 @@ test('undefined members are left out, what is no number is null, as in JSON', ()
 
 const jsonValue = fc.jsonValue();
 
+/** What cbor-x reads, where integers of 64 bits are `bigint`. */
+const textOfTheirs = (bytes: Uint8Array): string =>
+  JSON.stringify(decode(bytes), (_name, value: unknown) =>
+    typeof value === 'bigint' ? Number(value) : value,
+  );
+
 test('whatever JSON holds is read back, also by another implementation', () => {
   fc.assert(
     fc.property(jsonValue, (value) => {
@@ -110,7 +116,7 @@ test('whatever JSON holds is read back, also by another implementation', () => {
       expect(decodeCbor(bytes)).toEqual(value);
       // cbor-x gives this member another name.
       const text = JSON.stringify(value).replaceAll('"__proto__":', '"__proto_":');
-      expect(JSON.stringify(decode(bytes))).toBe(text);
+      expect(textOfTheirs(bytes)).toBe(text);
     }),
   );
 });
@@ -119,8 +125,12 @@ test('reads what another implementation writes', () => {
   const encoder = new Encoder({ useRecords: false });
   fc.assert(
     fc.property(jsonValue, (value) => {
-      expect(decodeCbor(encoder.encode(value))).toEqual(value);
+      // What its own reader makes of it: it writes -0 as 0, and gives one member another name.
+      const bytes = encoder.encode(value);
+      const text = JSON.stringify(decodeCbor(bytes)).replaceAll('"__proto__":', '"__proto_":');
+      expect(text).toBe(textOfTheirs(bytes));
     }),
+    { numRuns: 1000 },
   );
 });
 
