@@ -1,10 +1,26 @@
 /** Faults between a device and the rest of the world, with real processes; the table: docs/faults.md. */
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { initDataDir, loadConfig, openDataDir } from '@latchkey/authority';
+import {
+  importPublicJwk,
+  parseClientId,
+  parseIssuer,
+  parsePermissionName,
+  parseResourceId,
+  parseRoleName,
+  systemClock,
+} from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { startAgentStack } from '../helpers/agent-stack.ts';
 import { newSelfSigned } from '../helpers/certificate.ts';
-import { freePort, type Running, temporaryDir } from '../helpers/processes.ts';
+import {
+  freePort,
+  mustRun,
+  type Running,
+  startProgram,
+  temporaryDir,
+} from '../helpers/processes.ts';
 import { type SilentProxy, startSilentProxy } from '../helpers/silent-proxy.ts';
 
 const TOPIC = 'devices/t-42/telemetry/temperature';
@@ -145,4 +161,56 @@ test('certificate of the broker expired: nothing is sent, the status says so, an
   expect(await device.socket.publish({ topic: TOPIC, payload: 'y', wait: true })).toMatchObject({
     status: 200,
   });
+});
+
+test('certificate of the authority expired: no assertion is sent, the status says so, and a new one is enough', async () => {
+  const dir = temporaryDir();
+  const [dataDir, stateDir] = [join(dir, 'authority'), join(dir, 't-42')];
+  const issuer = parseIssuer(`https://localhost:${await freePort()}`);
+  const resource = parseResourceId('mqtt://localhost:1');
+  const jwk = await mustRun('latchkey-agent', ['key', 'create', '--state-dir', stateDir]);
+  await initDataDir({ dataDir, issuer, clock: systemClock });
+  const { registry } = await openDataDir({
+    ...{ dataDir, config: loadConfig(dataDir), clock: systemClock },
+  });
+  const [name, role] = [parsePermissionName('telemetry'), parseRoleName('thermostat')];
+  await registry.createResource({ identifier: resource, kind: 'mqtt', tokenTtlSeconds: 900 });
+  await registry.createPermission({ name, resource, scopes: ['pub:devices/{client_id}/#'] });
+  await registry.createRole({ name: role, permissions: [name] });
+  await registry.createClient({
+    ...{ id: parseClientId('t-42'), kind: 'device', roles: [role], labels: new Map() },
+    key: importPublicJwk(JSON.parse(jwk)),
+  });
+  await registry.close();
+  const ca = join(dir, 'ca.pem');
+  const use = ({ cert, key }: { readonly cert: string; readonly key: string }) => {
+    writeFileSync(join(dataDir, 'c.pem'), cert);
+    writeFileSync(join(dataDir, 'k.pem'), key, { mode: 0o600 });
+  };
+  const [expired, renewed] = [newSelfSigned(-1), newSelfSigned()];
+  writeFileSync(ca, expired.cert + renewed.cert);
+  use(expired);
+  appendFileSync(
+    join(dataDir, 'authority.toml'),
+    '[tls]\ncertificate_file = "c.pem"\nkey_file = "k.pem"\n',
+  );
+  const { port } = new URL(issuer);
+  const authority = startProgram('latchkey', [
+    ...['serve', '--data-dir', dataDir, '--listen', `127.0.0.1:${port}`],
+  ]);
+  await authority.event('authority.listening');
+  const file = join(dir, 'agent.toml');
+  writeFileSync(
+    file,
+    `state_dir = "${stateDir}"\n[authority]\nissuer = "${issuer}"\nclient_id = "t-42"\n[broker]\nurl = "${resource}"\n`,
+  );
+  const agent = startProgram('latchkey-agent', ['run', '--config', file], {
+    environment: { NODE_EXTRA_CA_CERTS: ca },
+  });
+  expect(await nextState(agent, 'backing-off')).toMatch(/certificate has expired.*; next try/);
+  expect(authority.lines.some((line) => line.includes('token'))).toBe(false);
+  use(renewed);
+  authority.child.kill('SIGHUP');
+  await authority.event('tls.reloaded');
+  await agent.event('token.obtained');
 });
