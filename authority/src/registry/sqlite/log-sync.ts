@@ -3,8 +3,7 @@
  *
  * A commit writes its pages to the write-ahead log and leaves them with the system (`synchronous =
  * NORMAL`); `sync` then asks the disk for the log as it is, on another thread. A commit counts after a
- * sync that began after it, exactly as under `FULL`, where SQLite waits in the commit itself. SQLite as
- * better-sqlite3 builds it also waits for the file's times, which nobody needs; `fdatasync` does not.
+ * sync that began after it, exactly as under `FULL`, where SQLite waits in the commit itself.
  *
  * When a sync fails, nobody knows which pages of the log the disk has, and no later sync will tell.
  * Then the log is copied into the database and begun anew, with SQLite's own syncs, before anything
