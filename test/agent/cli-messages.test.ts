@@ -128,7 +128,7 @@ test('subscribe: --timeout ends with 1 when fewer than --count came, SIGINT with
   const { clock, startAgent, stateDir } = await setUp();
   await startAgent();
   const args = ['subscribe', COMMAND, '--state-dir', stateDir];
-  const late = runAgentCli([...args, '--count', '1', '--timeout', '7'], { change: { clock } });
+  const late = runAgentCli([...args, '--count', '1', '--timeout', '7s'], { change: { clock } });
   await clock.untilSleeping(7000);
   await clock.advance(7000);
   expect((await late).exitCode).toBe(1);

@@ -188,6 +188,8 @@ test('status: of the running agent, for people and as JSON', async () => {
   expect(text.exitCode).toBe(0);
   expect(text.stdout).toMatch(/^state +online\nsince +2025-10-09T08:53:20Z$/m);
   expect(text.stdout).toMatch(/^token\.expires_at +2025-10-09T09:08:20Z$/m);
+  // Values stand in one column, behind the longest name too.
+  for (const line of text.stdout.trimEnd().split('\n')) expect(line).toMatch(/^[a-z_.]+ {2,}\S/);
   const json = await runAgentCli(['status', '--json', '--state-dir', stateDir]);
   expect(JSON.parse(json.stdout)).toMatchObject({ state: 'online', client_id: 't-42' });
 });

@@ -174,7 +174,10 @@ export async function runProgram(args: readonly string[], io: Io): Promise<numbe
     )
     .option('--cbor', 'payloads are CBOR, and are printed as JSON')
     .option('--count <n>', 'end after so many messages')
-    .option('--timeout <seconds>', 'end then; exit code 1 when fewer than --count came')
+    .option(
+      '--timeout <duration>',
+      'end then, after 10s or 5m; exit code 1 when fewer than --count came',
+    )
     .addHelpText(
       'after',
       example(

@@ -21,16 +21,22 @@ export interface StatusOptions {
 
 type Body = Readonly<Record<string, unknown>>;
 
-/** One line per member: `name value`, nested members as `name.member`. */
-function linesOf(body: Body, prefix = ''): string[] {
+/** Names and values of all members, nested ones as `name.member`. */
+function membersOf(body: Body, prefix = ''): (readonly [string, string])[] {
   return Object.entries(body).flatMap(([name, value]) => {
     const label = `${prefix}${name}`;
     if (value === null || value === '') return [];
-    if (Array.isArray(value)) return value.flatMap((one) => linesOf(one as Body, `${label}.`));
-    if (typeof value === 'object') return linesOf(value as Body, `${label}.`);
+    if (Array.isArray(value)) return value.flatMap((one) => membersOf(one as Body, `${label}.`));
+    if (typeof value === 'object') return membersOf(value as Body, `${label}.`);
     const isInstant = typeof value === 'number' && /(^|\.)(since|at|expires_at)$/.test(label);
-    return [`${label.padEnd(26)}${isInstant ? formatInstant(value) : String(value)}`];
+    return [[label, isInstant ? formatInstant(value) : String(value)] as const];
   });
+}
+
+function linesOf(body: Body): readonly string[] {
+  const members = membersOf(body);
+  const width = Math.max(...members.map(([label]) => label.length)) + 2;
+  return members.map(([label, value]) => `${label.padEnd(width)}${value}`);
 }
 
 /** What the state folder tells while no agent runs. */

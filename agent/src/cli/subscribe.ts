@@ -8,7 +8,7 @@
  * @module
  */
 import { once } from 'node:events';
-import { EXIT, parseTopicFilter, UsageError } from '@latchkey/shared';
+import { EXIT, parseDuration, parseTopicFilter, UsageError } from '@latchkey/shared';
 import { AgentError } from '../client/agent-error.js';
 import type { ReceivedMessage, Subscription } from '../client/subscription.js';
 import { type Io, writeLine } from './io.js';
@@ -62,9 +62,8 @@ async function formatter({ json, cbor }: SubscribeOptions, io: Io): Promise<Form
   };
 }
 
-function wholeNumber(text: string | undefined, option: string): number | undefined {
-  if (text === undefined) return undefined;
-  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new UsageError(`${option} must be 1 or more`);
+function parseCount(text: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new UsageError('--count must be a number from 1 on');
   return Number(text);
 }
 
@@ -94,8 +93,9 @@ async function print(
 export async function runSubscribe(options: SubscribeOptions, io: Io): Promise<number> {
   const filters = options.filters.map((filter) => parseTopicFilter(filter, 'FILTER'));
   if (!/^[012]$/.test(options.qos)) throw new UsageError('--qos must be 0, 1 or 2');
-  const most = wholeNumber(options.count, '--count');
-  const seconds = wholeNumber(options.timeout, '--timeout');
+  const most = options.count === undefined ? undefined : parseCount(options.count);
+  const seconds =
+    options.timeout === undefined ? undefined : parseDuration(options.timeout, '--timeout');
   const format = await formatter(options, io);
   const client = await reachAgent(options);
   const over = new AbortController();
