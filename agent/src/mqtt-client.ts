@@ -35,7 +35,7 @@ export interface ConnectOptions {
 }
 
 /** The certificate authorities, read at each connection so that a new file needs no restart. */
-async function readCa(file: string): Promise<string> {
+export async function readCa(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

@@ -4,6 +4,7 @@ import { systemClock } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { runAgentCli } from '../helpers/agent-cli.ts';
 import { setUpAgent } from '../helpers/agent-setup.ts';
+import { selfSigned } from '../helpers/certificate.ts';
 import { temporaryDir } from '../helpers/processes.ts';
 import { startTokenServer } from '../helpers/token-server.ts';
 
@@ -215,7 +216,7 @@ test('status: an enrollment that did not end', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ state: 'enrolling' });
 });
 
-test('validate: a good file; a note when the state folder is not enrolled; all problems of a bad one', async () => {
+test('validate: a good file; a note when state folder or CA file cannot be used; all problems of a bad one', async () => {
   const { dir } = await setUpAgent();
   const file = join(dir, 'agent.toml');
   const broker = '[broker]\nurl = "mqtt://localhost:1883"\n';
@@ -229,6 +230,15 @@ test('validate: a good file; a note when the state folder is not enrolled; all p
   const early = await validate(`state_dir = "nowhere"\n${broker}`);
   expect(early.exitCode).toBe(0);
   expect(early.stderr).toMatch(/^note: state folder .* does not exist/);
+  for (const [content, says] of [
+    [undefined, /^note: broker.ca_file .* cannot be read \(ENOENT\)\n$/],
+    ['no PEM', /^note: broker.ca_file .* holds no certificate in PEM\n$/],
+    [selfSigned().cert, /^$/],
+  ] as const) {
+    if (content !== undefined) writeFileSync(join(dir, 'ca.pem'), content);
+    const withCa = await validate(`state_dir = "state"\n${broker}ca_file = "ca.pem"\n`);
+    expect([withCa.exitCode, withCa.stderr]).toEqual([0, expect.stringMatching(says)]);
+  }
   const bad = await validate(`log_level = "loud"\n${broker}colour = 1\n`);
   expect([bad.exitCode, bad.stdout]).toEqual([2, '']);
   for (const path of ['state_dir', 'log_level', 'broker.colour'])
