@@ -2,14 +2,11 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
-import { enroll } from '@latchkey/agent/daemon';
-import { createHttpClient, systemClock } from '@latchkey/shared';
 import { expect, onTestFinished, test } from 'vitest';
 import { startAedesBroker } from '../helpers/aedes-broker.ts';
-import { CLIENT_ID, setUpAgent } from '../helpers/agent-setup.ts';
-import { mustRun, startProgram, temporaryDir } from '../helpers/processes.ts';
-import { startTokenServer } from '../helpers/token-server.ts';
+import { setUpAgent } from '../helpers/agent-setup.ts';
+import { enrollDevice } from '../helpers/enrolled-device.ts';
+import { mustRun, startProgram } from '../helpers/processes.ts';
 
 test('all that was accepted before the end reaches the broker, in order', async () => {
   const setup = await setUpAgent();
@@ -51,14 +48,7 @@ async function startSilentBroker(): Promise<string> {
 }
 
 test('a broker that never acknowledges is waited for as long as the configuration says', async () => {
-  const { issuer, code } = await startTokenServer(systemClock);
-  const dir = temporaryDir();
-  const stateDir = join(dir, 'state');
-  await enroll(
-    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
-    { http: createHttpClient(), clock: systemClock },
-  );
-  const config = join(dir, 'agent.toml');
+  const { stateDir, config } = await enrollDevice();
   const start = (url: string) => {
     writeFileSync(
       config,

@@ -1,15 +1,13 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { enroll } from '@latchkey/agent/daemon';
-import { createHttpClient, silentLogger, systemClock } from '@latchkey/shared';
+import { silentLogger } from '@latchkey/shared';
 import { expect, onTestFinished, test } from 'vitest';
 import { createHealth } from '../../agent/src/health.ts';
 import { createStateKeeper } from '../../agent/src/state.ts';
 import { runAgentCli } from '../helpers/agent-cli.ts';
-import { CLIENT_ID, setUpAgent } from '../helpers/agent-setup.ts';
+import { setUpAgent } from '../helpers/agent-setup.ts';
 import { createDrivenClock } from '../helpers/driven-clock.ts';
-import { startProgram, temporaryDir } from '../helpers/processes.ts';
-import { startTokenServer } from '../helpers/token-server.ts';
+import { enrollDevice } from '../helpers/enrolled-device.ts';
+import { startProgram } from '../helpers/processes.ts';
 
 function setUp() {
   const clock = createDrivenClock();
@@ -213,14 +211,7 @@ test('healthcheck says ok, then what is wrong, then that nobody runs', async () 
 });
 
 test('a process that hangs is red too: it does not answer in time', async () => {
-  const { issuer, code } = await startTokenServer(systemClock);
-  const dir = temporaryDir();
-  const stateDir = join(dir, 'state');
-  await enroll(
-    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
-    { http: createHttpClient(), clock: systemClock },
-  );
-  const config = join(dir, 'agent.toml');
+  const { stateDir, config } = await enrollDevice();
   writeFileSync(config, 'state_dir = "state"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n');
   const agent = startProgram('latchkey-agent', ['run', '--config', config]);
   await agent.event('agent.state', ({ state }) => state === 'backing-off');

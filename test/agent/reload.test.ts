@@ -1,15 +1,14 @@
 /** SIGHUP: another configuration for an agent that runs. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll, parseAgentConfig } from '@latchkey/agent/daemon';
-import { createHttpClient, systemClock } from '@latchkey/shared';
+import { parseAgentConfig } from '@latchkey/agent/daemon';
 import { expect, test } from 'vitest';
 import { planReload } from '../../agent/src/reload-plan.ts';
 import { startAedesBroker } from '../helpers/aedes-broker.ts';
-import { CLIENT_ID, setUpAgent } from '../helpers/agent-setup.ts';
+import { setUpAgent } from '../helpers/agent-setup.ts';
+import { enrollDevice } from '../helpers/enrolled-device.ts';
 import { startNotifySocket } from '../helpers/notify-socket.ts';
-import { mustRun, startProgram, temporaryDir } from '../helpers/processes.ts';
-import { startTokenServer } from '../helpers/token-server.ts';
+import { mustRun, startProgram } from '../helpers/processes.ts';
 
 const BASE = 'state_dir = "state"\n[broker]\nurl = "mqtts://broker.example"\n';
 const SOURCE = `[[source]]\nname = "t"\nfile = "x"\nevery_seconds = 5\ntopic = "a/t"\n`;
@@ -138,15 +137,8 @@ test('a smaller outbox counts from the next message on', async () => {
 });
 
 test('SIGHUP: a wrong file changes nothing and is told; a right one is applied on the same connection', async () => {
-  const { issuer, code } = await startTokenServer(systemClock);
+  const { dir, stateDir, config } = await enrollDevice();
   const [broker, notify] = [await startAedesBroker(), await startNotifySocket()];
-  const dir = temporaryDir();
-  const stateDir = join(dir, 'state');
-  await enroll(
-    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
-    { http: createHttpClient(), clock: systemClock },
-  );
-  const config = join(dir, 'agent.toml');
   const write = (before: string, after = '') =>
     writeFileSync(
       config,

@@ -2,13 +2,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll } from '@latchkey/agent/daemon';
-import { createHttpClient, systemClock } from '@latchkey/shared';
 import { expect, test } from 'vitest';
 import { lockStateDir } from '../../agent/src/state-lock.ts';
-import { CLIENT_ID } from '../helpers/agent-setup.ts';
+import { enrollDevice } from '../helpers/enrolled-device.ts';
 import { runProgram, startProgram, temporaryDir } from '../helpers/processes.ts';
-import { startTokenServer } from '../helpers/token-server.ts';
 
 const mutualExclusion = /^another agent runs on \S+ \(process (\d+)\); stop it first$/;
 
@@ -55,14 +52,7 @@ test('SIGKILL releases it; until then the other process is named', async () => {
 });
 
 test('the program refuses to run twice with exit code 2, and the first one goes on', async () => {
-  const { issuer, code } = await startTokenServer(systemClock);
-  const dir = temporaryDir();
-  const stateDir = join(dir, 'state');
-  await enroll(
-    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
-    { http: createHttpClient(), clock: systemClock },
-  );
-  const config = join(dir, 'agent.toml');
+  const { stateDir, config } = await enrollDevice();
   writeFileSync(config, 'state_dir = "state"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n');
   const first = startProgram('latchkey-agent', ['run', '--config', config]);
   await first.event('agent.state', ({ state }) => state === 'backing-off');

@@ -1,25 +1,16 @@
 /** What systemd is told, by a real process over a real datagram socket, and that its unit fits. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { enroll, parseAgentConfig } from '@latchkey/agent/daemon';
-import { createHttpClient, systemClock } from '@latchkey/shared';
+import { parseAgentConfig } from '@latchkey/agent/daemon';
 import { expect, test } from 'vitest';
 import { startAedesBroker } from '../helpers/aedes-broker.ts';
 import { runAgentCli } from '../helpers/agent-cli.ts';
-import { CLIENT_ID } from '../helpers/agent-setup.ts';
+import { enrollDevice } from '../helpers/enrolled-device.ts';
 import { startNotifySocket } from '../helpers/notify-socket.ts';
 import { freePort, ROOT, runCommand, startProgram, temporaryDir } from '../helpers/processes.ts';
-import { startTokenServer } from '../helpers/token-server.ts';
 
 async function setUp(brokerUrl: string) {
-  const { issuer, code } = await startTokenServer(systemClock);
-  const dir = temporaryDir();
-  const stateDir = join(dir, 'state');
-  await enroll(
-    { stateDir, issuer, clientId: CLIENT_ID, readCode: async () => code },
-    { http: createHttpClient(), clock: systemClock },
-  );
-  const config = join(dir, 'agent.toml');
+  const { dir, stateDir, config } = await enrollDevice();
   writeFileSync(config, `state_dir = "state"\n[broker]\nurl = "${brokerUrl}"\n`);
   const start = (environment: Record<string, string>) =>
     startProgram('latchkey-agent', ['run', '--config', config], { environment });
