@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { encodeCborHead } from '@latchkey/shared';
 
 export type JsonValue =
   | null
@@ -39,19 +40,6 @@ const SINGLE = 26;
 const DOUBLE = 27;
 const INDEFINITE = 31;
 const BREAK = 0xff;
-
-/** First byte of an item, and its argument in the shortest form. */
-function encodeHead(major: number, argument: number): Buffer {
-  const type = major << 5;
-  if (argument < 24) return Buffer.of(type | argument);
-  if (argument < 0x100) return Buffer.of(type | 24, argument);
-  const size = argument < 0x1_0000 ? 2 : argument < 0x1_0000_0000 ? 4 : 8;
-  const head = Buffer.alloc(1 + size);
-  head[0] = type | (24 + Math.log2(size));
-  if (size === 8) head.writeBigUInt64BE(BigInt(argument), 1);
-  else head.writeUIntBE(argument, 1, size);
-  return head;
-}
 
 /** Value of a half float (RFC 8949 appendix D). */
 function fromHalf(bits: number): number {
@@ -89,26 +77,29 @@ function encodeFloat(value: number): Buffer {
 
 function encodeNumber(value: number): Buffer {
   if (!Number.isSafeInteger(value) || Object.is(value, -0)) return encodeFloat(value);
-  return value < 0 ? encodeHead(MAJOR.negative, -1 - value) : encodeHead(MAJOR.unsigned, value);
+  return value < 0
+    ? encodeCborHead(MAJOR.negative, -1 - value)
+    : encodeCborHead(MAJOR.unsigned, value);
 }
 
 function append(parts: Uint8Array[], value: JsonValue, depth: number): void {
   if (depth > MAX_DEPTH) throw new RangeError(`the value is nested deeper than ${MAX_DEPTH}`);
-  if (value === null) parts.push(encodeHead(MAJOR.other, NULL));
-  else if (typeof value === 'boolean') parts.push(encodeHead(MAJOR.other, value ? TRUE : FALSE));
+  if (value === null) parts.push(encodeCborHead(MAJOR.other, NULL));
+  else if (typeof value === 'boolean')
+    parts.push(encodeCborHead(MAJOR.other, value ? TRUE : FALSE));
   else if (typeof value === 'number') {
-    parts.push(Number.isFinite(value) ? encodeNumber(value) : encodeHead(MAJOR.other, NULL));
+    parts.push(Number.isFinite(value) ? encodeNumber(value) : encodeCborHead(MAJOR.other, NULL));
   } else if (typeof value === 'string') {
     const text = Buffer.from(value);
-    parts.push(encodeHead(MAJOR.text, text.length), text);
+    parts.push(encodeCborHead(MAJOR.text, text.length), text);
   } else if (Array.isArray(value)) {
-    parts.push(encodeHead(MAJOR.array, value.length));
+    parts.push(encodeCborHead(MAJOR.array, value.length));
     for (const item of value) append(parts, item, depth + 1);
   } else {
     const members = Object.entries(value).filter(
       (entry): entry is [string, JsonValue] => entry[1] !== undefined,
     );
-    parts.push(encodeHead(MAJOR.map, members.length));
+    parts.push(encodeCborHead(MAJOR.map, members.length));
     for (const [name, member] of members) {
       append(parts, name, depth + 1);
       append(parts, member, depth + 1);

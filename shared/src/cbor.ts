@@ -44,8 +44,8 @@ const FALSE = 20;
 const TRUE = 21;
 const NULL = 22;
 
-/** First byte of an item, and its argument in the shortest form. */
-function encodeHead(major: number, argument: number): Buffer {
+/** First byte of an item, and its argument, a safe integer from 0 on, in the shortest form. */
+export function encodeCborHead(major: number, argument: number): Buffer {
   const type = major << 5;
   if (argument < 24) return Buffer.of(type | argument);
   if (argument < 0x100) return Buffer.of(type | 24, argument);
@@ -65,29 +65,30 @@ function encodeNumber(value: number): Buffer {
   const major = value < 0 ? MAJOR.negative : MAJOR.uint;
   const argument = value < 0 ? -1 - value : value;
   if (!Number.isSafeInteger(argument)) throw new RangeError('CBOR numbers here are safe integers');
-  return encodeHead(major, argument);
+  return encodeCborHead(major, argument);
 }
 
 /** Appends the encoding of a value, so that nothing is copied before the end. */
 function append(parts: Uint8Array[], value: CborValue): void {
-  if (value === null) parts.push(encodeHead(MAJOR.simple, NULL));
-  else if (typeof value === 'boolean') parts.push(encodeHead(MAJOR.simple, value ? TRUE : FALSE));
+  if (value === null) parts.push(encodeCborHead(MAJOR.simple, NULL));
+  else if (typeof value === 'boolean')
+    parts.push(encodeCborHead(MAJOR.simple, value ? TRUE : FALSE));
   else if (typeof value === 'number') parts.push(encodeNumber(value));
   else if (typeof value === 'string') {
     const text = Buffer.from(value);
-    parts.push(encodeHead(MAJOR.text, text.length), text);
+    parts.push(encodeCborHead(MAJOR.text, text.length), text);
   } else if (value instanceof Uint8Array) {
-    parts.push(encodeHead(MAJOR.bytes, value.length), value);
+    parts.push(encodeCborHead(MAJOR.bytes, value.length), value);
   } else if (value instanceof Map) {
     const entries = [...value].map(([key, item]) => [encodeCbor(key), encodeCbor(item)] as const);
     entries.sort(([a], [b]) => Buffer.compare(a, b));
-    parts.push(encodeHead(MAJOR.map, entries.length), ...entries.flat());
+    parts.push(encodeCborHead(MAJOR.map, entries.length), ...entries.flat());
   } else if (isTag(value)) {
-    parts.push(encodeHead(MAJOR.tag, value.tag));
+    parts.push(encodeCborHead(MAJOR.tag, value.tag));
     append(parts, value.value);
   } else {
     const items = value as readonly CborValue[];
-    parts.push(encodeHead(MAJOR.array, items.length));
+    parts.push(encodeCborHead(MAJOR.array, items.length));
     for (const item of items) append(parts, item);
   }
 }

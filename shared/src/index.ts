@@ -3,6 +3,7 @@ export * from './access-token.js';
 export * from './address.js';
 export * from './assertion.js';
 export * from './backoff.js';
+export { encodeCborHead } from './cbor.js';
 export * from './config.js';
 export { CoseError, type CoseRefusal } from './cose.js';
 export * from './enrollment.js';
