@@ -42,6 +42,7 @@ export * from './registry/registry.js';
 export * from './registry/revoked-tokens.js';
 export * from './registry/signing-key-store.js';
 export { startCheckpoints } from './registry/sqlite/checkpoints.js';
+export { copyDatabase } from './registry/sqlite/copy.js';
 export { createGroupCommit, type GroupCommit } from './registry/sqlite/group-commit.js';
 export { createLogSync, type LogSync } from './registry/sqlite/log-sync.js';
 export { MIGRATIONS } from './registry/sqlite/migrations/index.js';

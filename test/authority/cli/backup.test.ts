@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { dataDirPaths, initDataDir, MIGRATIONS } from '@latchkey/authority';
+import { copyDatabase, dataDirPaths, initDataDir, MIGRATIONS } from '@latchkey/authority';
 import { parseIssuer } from '@latchkey/shared';
 import SqliteDatabase from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
@@ -315,6 +315,29 @@ describe('upgrade', () => {
     expect(statSync(copy).mode & 0o777).toBe(0o600);
     const second = await run('upgrade', '--data-dir', dataDir);
     expect(second).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('is up to date') });
+  });
+
+  test('a copy that was not finished is not taken for one', async () => {
+    const { registry } = await oldDirectory();
+    const db = new SqliteDatabase(registry);
+    const path = `${registry}.copy`;
+    const names = () => readdirSync(join(registry, '..')).filter((name) => name.includes('copy'));
+    const during: string[][] = [];
+    const watched = {
+      prepare: (sql: string) => ({
+        run: (to: string) => {
+          db.prepare(sql).run(to);
+          during.push(names());
+          throw new Error('killed');
+        },
+      }),
+    } as never;
+    expect(() => copyDatabase(watched, path)).toThrow('killed');
+    expect(during).toEqual([[expect.stringMatching(/\.copy\.[0-9a-f]{12}\.tmp$/)]]);
+    expect(names()).toEqual([]);
+    copyDatabase(db, path);
+    db.close();
+    expect(names()).toEqual(['registry.sqlite.copy']);
   });
 
   test.each([

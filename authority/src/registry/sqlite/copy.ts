@@ -7,26 +7,32 @@
  *
  * @module
  */
-import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { syncDirectory, writePrivateFile } from '../../private-file.js';
 
-/** Writes the copy to `path`, which must not exist; mode 0600, one file, durable. */
+/**
+ * Writes the copy to `path`, which must not exist; mode 0600, one file, durable. A program that is killed
+ * meanwhile leaves nothing by that name.
+ */
 export function copyDatabase(db: Database, path: string): void {
+  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   // SQLite would make it with the modes of the umask; it takes an empty file as well.
-  writePrivateFile(path, '');
+  writePrivateFile(partial, '');
   try {
-    db.prepare('VACUUM INTO ?').run(path);
-    const fd = openSync(path, 'r');
+    db.prepare('VACUUM INTO ?').run(partial);
+    const fd = openSync(partial, 'r');
     try {
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
+    renameSync(partial, path);
     syncDirectory(dirname(path));
   } catch (error) {
-    rmSync(path, { force: true });
+    rmSync(partial, { force: true });
     throw error;
   }
 }
